@@ -453,7 +453,7 @@ def test_a_sync_that_is_looked_at_again_says_when(page: Page, stack: Stack) -> N
     again = now + timedelta(minutes=5)
     sync |= {"sentence": "Planning Center does not show the newest state yet.", "again_at": again.isoformat()}
     page.go_back()
-    waits = main.get_by_text(re.compile("^It is looked at again in [45] minutes"))
+    waits = main.get_by_text(re.compile("^We try again in [45] minutes"))
     expect(waits).to_contain_text(str(again.year))
     expect(main.get_by_role("time").filter(has_text="minutes").last).to_have_attribute(
         "title", re.compile(str(again.year))
@@ -663,7 +663,7 @@ def test_a_question_says_how_many_may_be_mailed(page: Page, stack: Stack) -> Non
     expect(question).to_contain_text("4 people have different details here and in Planning Center.")
     expect(question).to_contain_text("Your answer becomes the setting for people who match later")
     expect(question.get_by_role("link", name="Settings of the People sync")).to_have_attribute("href", "/settings")
-    said = "What is done stays, and is not done twice. The next sync begins reading again."
+    said = "What is done stays, and is not done twice. The next sync reads from the beginning."
     expect(page.get_by_role("main")).to_contain_text(said)
     expect(question).to_contain_text("Planning Center may mail up to 3 people: they sign in there")
     expect(question.get_by_role("definition")).to_have_text(["12", "4", "5"])
@@ -804,18 +804,18 @@ def test_answers_to_a_held_match_have_equal_weight(page: Page, stack: Stack) -> 
     dialog = page.get_by_role("dialog")
     for answer, told in (
         ("Same person", "your settings decide: one of them is kept, or a conflict is opened"),
-        ("Different people", "Both sides keep both, and each is added where it is missing."),
+        ("Different people", "Both people stay, and each is added on the side where they are missing."),
     ):
         match.get_by_role("button", name=answer).click()
         expect(dialog).to_contain_text(told)
-        expect(dialog).to_contain_text("You can take it back until the sync has acted on it")
+        expect(dialog).to_contain_text("You can take your answer back until the sync has acted on it")
         accessible(page)
         dialog.get_by_role("button", name="Cancel").click()
     columns = match.get_by_role("columnheader")
     expect(columns.nth(1)).to_contain_text("Here")
     expect(columns.nth(2)).to_have_text("Planning Center")
     page.get_by_role("button", name="All: same person").click()
-    expect(dialog).to_contain_text("A change in Planning Center that we have not read yet is not noticed.")
+    expect(dialog).to_contain_text("Changes in Planning Center that we have not read yet are not noticed.")
     dialog.get_by_role("button", name="Cancel").click()
     page.unroute_all(behavior="wait")
 

@@ -292,7 +292,7 @@ def test_the_filter_by_newest_edit(page: Page, church: Church, pco: str) -> None
     page.keyboard.press("Enter")
     expect(main.get_by_role("status").filter(has_text="2 open conflicts")).to_be_visible()
     expect(page).to_have_url(re.compile("newer=theirs"))
-    expect(main).to_contain_text("Only conflicts of which this is certain are shown.")
+    expect(main).to_contain_text("Only conflicts where this is certain are shown.")
     cards = main.get_by_role("region").filter(has=page.get_by_role("row", name=re.compile("^Phone ")))
     expect(cards).to_have_count(2)
     expect(row_of(cards.first, "Phone").get_by_role("cell").nth(2)).not_to_contain_text("or before")

@@ -134,14 +134,14 @@ def test_who_moves_in_between_is_left_out_and_named(
     page.get_by_role("link", name=re.compile("Left as they are")).click()
     expect(page.get_by_role("table", name="Left as they are")).to_contain_text("Nora ")
     expect(page.get_by_role("main")).to_contain_text(
-        "It has changed since the plan was shown, so it was left as it is."
+        "This has changed since the plan was shown, so it was left as it is."
     )
     accessible(page)
     shot(page, "plan-left-out")
     assert there(church, pco, nora)["last_name"] == "Newcome"
     assert {there(church, pco, one)["last_name"] for one in others} == {"Renamed"}
     page.get_by_role("link", name="See what was planned, and what became of it").click()
-    expect(record(page, "Nora")).to_contain_text("It has changed since the plan was shown")
+    expect(record(page, "Nora")).to_contain_text("This has changed since the plan was shown")
     accessible(page)
     church.sync()
     nothing_more(church, pco)

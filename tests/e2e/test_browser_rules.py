@@ -268,7 +268,7 @@ def test_staff_see_rules_and_turn_none_on(window_of: Windows, church: Church) ->
     sam = window_of("Sam")
     sam.goto("/conflicts/rules")
     rule = sam.get_by_role("main").get_by_role("region", name="For emails, Planning Center is right")
-    expect(rule).to_contain_text("It has not decided anything yet.")
+    expect(rule).to_contain_text("This rule has not decided anything yet.")
     expect(sam.get_by_role("main").get_by_role("button")).to_have_text(["Download as CSV"])
     sam.goto("/conflicts/rules/new?fields=phone")
     expect(sam.get_by_role("main")).to_contain_text("Only an administrator can turn on a rule.")

@@ -107,7 +107,7 @@ def test_a_refusal_is_shown_beside_the_button(
     page.goto(f"/people/{nora['id']}")
     page.get_by_role("button", name="Undo what syncs changed").press("Enter")
     expect(
-        page.get_by_text("A sync is on. Nothing was started: wait for its end or stop it, then undo.")
+        page.get_by_text("A sync is running. Nothing was started: wait until it ends or stop it, then undo.")
     ).to_be_visible()
     accessible(page)
     church.eventually(

@@ -2,19 +2,19 @@
 
 from typing import Final
 
-STOPPED: Final = "Stopped safely. What was done stays, and is not done twice. The next sync begins reading again."
-WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
-WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The sync goes on by itself."
+STOPPED: Final = "Stopped safely. What was done stays, and is not done twice. The next sync reads from the beginning."
+WAITING_FOR_RECONNECT: Final = "Waiting for an administrator to reconnect Planning Center. Nothing is lost."
+WAITING_FOR_VENDOR: Final = "Planning Center does not answer at the moment. The sync waits and goes on by itself."
 NOT_UNDERSTOOD: Final = (
     "Planning Center answered in a way we do not understand, so nothing more was decided. "
-    "What was done stays. Sync again; if it happens once more, tell the operators."
+    "What was done stays. Sync again; if it happens once more, tell the people who run this service."
 )
 NO_SUCH_SYNC: Final = "There is no such sync."
-STARTING: Final = "A sync is just being started. Read the status again in a moment."
-NOT_ASKED: Final = "This sync does not ask that (any more). Read it again to see where it stands."
+STARTING: Final = "A sync is just starting. Reload the page in a moment."
+NOT_ASKED: Final = "This sync does not wait for an answer to this question. Reload the page to see where it stands."
 PLAN_MOVED: Final = (
-    "The plan is another one than you were shown, so nothing was started. Read the page again, look at the "
-    "plan, and answer then."
+    "The plan has changed since it was shown to you, so nothing was started. Reload the page, look at the plan and "
+    "answer again."
 )
 _LIMIT: Final = "Planning Center allows"
 
@@ -30,8 +30,8 @@ def not_connected(product: str) -> str:
 def abandoned(error: str | None) -> str:
     """Say how a run ended whose job ended without it. `error`: the job's."""
     return (
-        "The sync ended unexpectedly. What was done stays. Sync again; if it happens once more, tell the "
-        f"operators. ({error or 'no reason was left behind'})"
+        "The sync ended unexpectedly. What was done stays. Sync again; if it happens once more, tell the people who "
+        f"run this service. ({error or 'no reason is known'})"
     )
 
 

@@ -283,7 +283,7 @@ async def test_what_moved_between_the_click_and_its_turn_is_named(ada: Church, m
         "c0": "A value changed since it was shown.",
         "c1": "It was over before its turn: nothing was left to decide.",
         "c2": "Somebody decided it since it was shown.",
-        "c3": "A decision about it could not be carried out since it was shown: a person decides.",
+        "c3": "A decision about it could not be carried out since it was shown, so it waits for you.",
     }
 
 
@@ -304,8 +304,8 @@ async def test_what_fits_no_more_at_its_turn_is_named(ada: Church, monkeypatch: 
     assert (told["done"], told["skipped"], told["waiting"]) == (4, 2, 2)
     skipped = (await ada.call("GET", f"/bulk/{rule['bulk_id']}/skipped"))["items"]
     assert {one["conflict_id"]: one["sentence"] for one in skipped} == {
-        "c1": "It changed since it was shown, and the rule does not fit it any more.",
-        "c2": "Another rule that was turned on since it was shown answers differently: a person decides.",
+        "c1": "It changed since it was shown, so the rule no longer fits.",
+        "c2": "Another rule, turned on since it was shown, answers differently, so it waits for you.",
     }
     assert [await state(ada, one) for one in ("c1", "c2")] == [OPEN, OPEN]
 

@@ -41,7 +41,7 @@ def test_a_rule_is_about_exactly_its_fields_and_about_edits_on_both_sides() -> N
     # Nor has anybody edited what was never agreed on, alone or beside an edit.
     assert not decides(field(base=None), by=rule())
     assert not decides(field(), field("email", base=None), by=rule("email", "phone"))
-    # No sync changes in Planning Center who is active.
+    # No sync changes whether somebody is active in Planning Center.
     status = field("active", None, True, False)
     assert decides(status, by=rule("active"))
     assert not decides(status, by=rule("active", answer="ours"))

@@ -620,7 +620,7 @@ async def test_a_primary_contact_who_was_deleted_cannot_be_kept(site: Site, stag
     found = await decide(stage, site, conflict, {"primary_contact": "ours"})
     assert found["state"] == "open"
     (told,) = found["answered"].values()
-    assert told["sentence"].startswith("The primary contact here is nobody of the family in Planning Center")
+    assert told["sentence"].startswith("The primary contact here is not in the family in Planning Center")
 
 
 # Kind: kept different, forgotten or remembered too long.

@@ -111,9 +111,9 @@ async def test_what_moved_meanwhile_is_skipped_and_named(site: Site) -> None:
     }
     assert said.keys() == {"Hal Held", "Hope Held", "Hugh Held", "Hiram Held"}
     assert "Somebody else answered it" in said["Hal Held"]
-    assert "not as it was when it was shown" in said["Hope Held"]
+    assert "has changed since it was shown" in said["Hope Held"]
     assert "deleted meanwhile" in said["Hugh Held"]
-    assert "waits for no answer any more" in said["Hiram Held"]
+    assert "no longer needs an answer" in said["Hiram Held"]
     states = await site.database.fetch(
         "SELECT theirs->>'first_name' AS first, state FROM held_match WHERE organization_id = $1", site.organization_id
     )

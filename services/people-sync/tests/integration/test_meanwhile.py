@@ -416,7 +416,7 @@ async def test_an_id_supplied_while_a_run_is_on_overwrites_nothing_unasked(site:
     assert site.person("Lee")["last_name"] == "Lane"
     assert [row["address"] for row in site.contacts("Lee", "Email")] == ["lee@example.org"]
     sentences = [item["sentence"] for item in await site.items(run_id)]
-    assert any("it was not chosen yet" in (sentence or "") for sentence in sentences), sentences
+    assert any("nobody has chosen yet" in (sentence or "") for sentence in sentences), sentences
     await asks_next(site)
 
 

@@ -223,7 +223,7 @@ async def test_what_moved_after_the_plan_is_left_out_and_named(site: Site) -> No
     first_names = ["Abel", "Alan", "Amy", "Ann", "Bruno", "Clark", "Dora", "Ned", "Pia"]
     assert sorted(item["name"].split()[0] for item in left_out) == first_names, left_out
     assert {item["sentence"] for item in left_out} == {
-        "It has changed since the plan was shown, so it was left as it is. The next sync looks at it again."
+        "This has changed since the plan was shown, so it was left as it is. The next sync compares it again."
     }
     # What had not moved was done.
     assert (await site.member("Bea"))["last_name"] == "Theirs"

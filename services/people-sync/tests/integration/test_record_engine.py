@@ -603,7 +603,7 @@ async def test_an_answer_covers_what_was_shown_and_nothing_else(site: Site) -> N
     assert (run["counts"]["updated_there"], run["counts"]["left_out"]) == (2, 1)
     (left_out,) = await site.items(run_id, "left_out")
     assert left_out["name"].startswith("Carl ")
-    assert left_out["sentence"].startswith("It has changed since the plan was shown")
+    assert left_out["sentence"].startswith("This has changed since the plan was shown")
     assert site.person("Carl")["last_name"] == "Clark"
     assert len(site.journal(mark, writes=True)) == 2
 

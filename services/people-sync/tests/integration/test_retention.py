@@ -75,7 +75,7 @@ async def test_lists_go_before_numbers_and_the_newest_sync_stays(sessions: Sessi
             runs.items(session, "church", str(old), RunItemQuery()),
             runs.rejections(session, "church", str(old)),
         ):
-            with pytest.raises(NotFound, match="no longer what it did"):
+            with pytest.raises(NotFound, match="no longer its lists"):
                 await read
     assert await retention.forget_lists(sessions, Run, Change, NOW - timedelta(days=90)) == 0
 

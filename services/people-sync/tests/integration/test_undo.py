@@ -207,7 +207,7 @@ async def test_first_matches_of_a_first_sync_get_their_values_back(site: Site) -
     row = (await plan_of(site, undo))["Bruno Baker"]
     shown = {(one["field"], one["after"]) for one in row["plan"] if one["does"] == "both"}
     assert (row["outcome"], shown) == ("undone", {("phone", OTHER_PHONE)})
-    assert "belongs to stays as it is" in row["sentence"], "the link is not undone"
+    assert "The link to Planning Center stays as it is" in row["sentence"], "the link is not undone"
     assert "The address stays as it is: one side had none" in row["sentence"], (
         "nor is Planning Center's address deleted"
     )
@@ -531,7 +531,7 @@ async def test_what_cannot_be_undone_is_said(site: Site) -> None:
     stopped = await site.run(waiting["id"])
     assert (stopped["state"], stopped["counts"]) == ("stopped", {"not_done": 2})
     assert {item["sentence"] for item in await site.items(waiting["id"])} == {
-        "The undo ended before this record was looked at: it is as it was."
+        "The undo ended before it reached this record, which stays as it was."
     }
     await site.database.fetch(
         "UPDATE effect SET at = at - interval '31 days' WHERE organization_id = $1", site.organization_id

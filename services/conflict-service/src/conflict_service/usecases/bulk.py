@@ -110,7 +110,10 @@ async def answer(
     """Decide the shown conflicts; idempotent. Conflict (409) if another set was shown, or another answer is at work."""
     row = await _find(session, organization_id, bulk_id, locked=True)
     if body.digest != row.digest:
-        raise Refused("Something else was shown. Nothing was decided: look at the list again.", slug="not-shown")
+        raise Refused(
+            "The list has changed since it was shown to you. Nothing was decided: look at it and answer again.",
+            slug="not-shown",
+        )
     if row.state == "done":
         return await _counted(session, row)
     if row.state == "shown" and not row.conflict_ids:
@@ -126,8 +129,8 @@ async def begin(session: AsyncSession, row: BulkRow) -> None:
     job_id, created = await jobs.enqueue(session, KIND, row.organization_id, {"bulk_id": row.id})
     if not created and (await jobs.get(session, job_id, row.organization_id)).payload.get("bulk_id") != row.id:
         raise Refused(
-            "Another answer to many is being carried out. Nothing was decided: wait until it is done, then answer "
-            "again.",
+            "Another answer to several records is still being carried out. Nothing was decided: wait until it is "
+            "done, then answer again.",
             slug="at-work",
         )
 
@@ -159,7 +162,7 @@ async def skipped(session: AsyncSession, organization_id: str, bulk_id: str, que
 async def _find(session: AsyncSession, organization_id: str, bulk_id: str, *, locked: bool = False) -> BulkRow:
     row = await session.get(BulkRow, (organization_id, bulk_id), with_for_update=locked or None)
     if row is None:
-        raise NotFound("There is no such answer to many. What was shown is kept for a day: look at the list again.")
+        raise NotFound("This list is no longer kept: it is there for a day. Filter again and answer then.")
     return row
 
 
@@ -252,15 +255,15 @@ def _not_by(rule: RuleRow | None, rules: Sequence[RuleRow], conflict: Conflict, 
     if rule is None or not rule.is_on:
         return "The rule was turned off before its turn."
     if not by_rule.decides(rule, conflict, now):
-        return "It changed since it was shown, and the rule does not fit it any more."
+        return "It changed since it was shown, so the rule no longer fits."
     if not by_rule.deciding(rules, conflict, now):
-        return "Another rule that was turned on since it was shown answers differently: a person decides."
+        return "Another rule, turned on since it was shown, answers differently, so it waits for you."
     return None
 
 
 async def _not_again(session: AsyncSession, organization_id: str, conflict_id: str) -> str | None:
     if await stored_rules.was_overtaken(session, organization_id, conflict_id):
-        return "A decision about it could not be carried out since it was shown: a person decides."
+        return "A decision about it could not be carried out since it was shown, so it waits for you."
     return None
 
 

@@ -134,6 +134,7 @@ async def _as_it_is(session: AsyncSession, organization_id: str, conflict_id: st
 def _check_choices(choices: Mapping[str, Choice]) -> None:
     if choices.get(STATUS) == "ours":
         raise errors.Invalid(
-            "No sync changes in Planning Center who is active. Keep Planning Center's status, or keep both different.",
+            "No sync changes whether somebody is active in Planning Center. Keep Planning Center's status, or keep "
+            "both different.",
             errors=[{"field": f"choices.{STATUS}", "message": "must be `theirs` or `both`"}],
         )

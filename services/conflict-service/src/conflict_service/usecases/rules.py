@@ -128,7 +128,10 @@ async def _make(
     session: AsyncSession, organization_id: str, condition: Condition, user: UserIdentity, now: datetime
 ) -> RuleRow:
     if len(await rules.every(session, organization_id)) >= MOST:
-        raise Refused(f"There are {MOST} rules already. Delete one that you no longer need.", slug="too-many-rules")
+        raise Refused(
+            f"There are {MOST} rules, the most there can be. Delete one that you no longer need, then turn this one on.",
+            slug="too-many-rules",
+        )
     row = RuleRow(
         organization_id=organization_id,
         id=str(uuid7()),
@@ -233,7 +236,8 @@ def _condition(body: RuleCondition) -> Condition:
     )
     if not condition.allowed:
         raise Invalid(
-            "No sync changes in Planning Center who is active. Choose Planning Center's side, or other fields.",
+            "No sync changes whether somebody is active in Planning Center. Choose Planning Center's side, or other "
+            "fields.",
             errors=[{"field": "answer", "message": "must be `theirs` for `active`"}],
         )
     return condition

@@ -125,7 +125,7 @@ def _marker(count: int, *, kept_out: bool) -> Line:
     return Line(
         place,
         "kept",
-        "No sync brings them back. To know them, their number in Planning Center is kept, and nothing else.",
+        "No sync brings them back. To recognize them, their ID in Planning Center is kept, and nothing else.",
         count,
     )
 

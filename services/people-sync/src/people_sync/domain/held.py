@@ -19,7 +19,7 @@ REASONS: Final[dict[HeldReason, tuple[str, ...]]] = {
 """SQL patterns of the reasons that `domain.matching` gives; `%` is their only wildcard."""
 
 NOT_WAITING: Final = (
-    "It waits for no answer any more: who this person is became known meanwhile. Nothing was answered here."
+    "This no longer needs an answer: a sync has found out meanwhile who this person is. Nothing was answered here."
 )
 ANSWERED: Final = "Somebody else answered it meanwhile. That answer stays."
 MEMBER_GONE: Final = "This member was deleted meanwhile. Nothing was linked."
@@ -28,9 +28,9 @@ BUSY: Final = (
     "This member is being synced at the moment, and may just be added in Planning Center. Nothing was linked. "
     "Answer again in a few seconds."
 )
-BUSY_NOW: Final = "This member is being synced at the moment. Nothing was taken back. Try it again in a few seconds."
+BUSY_NOW: Final = "This member is being synced at the moment. Nothing was taken back. Try again in a few seconds."
 IN_A_RUN: Final = (
-    "A sync is working on this person at the moment. Nothing was taken back. Try it again once the sync has ended."
+    "A sync is working on this person at the moment. Nothing was taken back. Try again once the sync has ended."
 )
 ACTED_ON: Final = (
     "A sync has acted on this answer already, so it can't be taken back here. What the sync changed is in the history "
@@ -38,9 +38,9 @@ ACTED_ON: Final = (
 )
 LEFT_ALONE: Final = "This member is kept out of the sync. Nothing was linked: choose Sync again on their page first."
 BUSY_JOINING: Final = (
-    "The one who would be joined is being synced at the moment. Nothing was joined. Answer again in a few seconds."
+    "The second record is being synced at the moment. Nothing was joined. Answer again in a few seconds."
 )
-MOVED: Final = "It is not as it was when it was shown. It still waits: look at it and answer it by itself."
+MOVED: Final = "It has changed since it was shown, so it still waits: look at it and answer it on its own."
 
 
 def moved(shown: int, version: int | None, state: str | None) -> str | None:
@@ -62,8 +62,8 @@ def would_be_done(answer: Answer, there: str, here: list[str]) -> str:
         return f"{who} here and {there} in Planning Center become one person, kept equal on both sides from then on."
     if answer == "different":
         return (
-            f"{there} in Planning Center is somebody else than {who} here: both sides keep both, "
-            "and each is added where it is missing."
+            f"{there} in Planning Center is somebody else than {who} here: both people stay, and each is added on the "
+            f"side where they are missing."
         )
     return f"{there} in Planning Center and {who} here stay as they are until somebody answers."
 

@@ -50,7 +50,7 @@ OUTCOMES: Final[dict[str, str]] = {
     LINKED: "Found on both sides and linked; the values were already equal.",
     UNCHANGED: "Equal on both sides.",
     CONFLICT: "The two sides have different values. Fields in conflict stay as they are on both until you decide.",
-    CONVERGED: "A conflict closed by itself: nothing collides any more.",
+    CONVERGED: "A conflict closed by itself: the edits no longer contradict each other.",
     HELD: "May be somebody who is already here. Nothing was changed: please decide in Held matches.",
     GONE: "No longer in Planning Center. Kept here, and not created there again unless an administrator asks.",
     MERGED: "Merged with another person in Planning Center; the link follows to the one who was kept.",
@@ -61,7 +61,7 @@ OUTCOMES: Final[dict[str, str]] = {
     WAITS_FOR_YOU: "May be somebody who is in Planning Center already. Please answer in Held matches.",
     ONE_SIDE: "Here only: gone in Planning Center, or never added there.",
     KEPT_OUT: "Kept out of the sync, so left as it is on both sides.",
-    LEFT_OUT: "It has changed since the plan was shown, so it was left as it is. The next sync looks at it again.",
+    LEFT_OUT: "This has changed since the plan was shown, so it was left as it is. The next sync compares it again.",
     UNDONE: "The former values are back, here and in Planning Center.",
     TAKEN_BACK: "Deleted here: the sync had added it, and nobody has edited it since. In Planning Center it stays.",
     RESTORED: "Here again.",
@@ -77,7 +77,7 @@ PLANNED: Final[dict[str, str]] = {
     UPDATED_BOTH: "To be changed on both sides.",
     LINKED: "Found on both sides, and to be linked.",
     CONFLICT: "Both sides have changed. The fields in conflict stay as they are until you decide.",
-    CONVERGED: "Its conflict is to be closed: nothing collides any more.",
+    CONVERGED: "Its conflict is to be closed: the edits no longer contradict each other.",
     HELD: "May be somebody who is already here. To be asked in Held matches; nothing is changed.",
     GONE: "No longer in Planning Center. To be kept here, without the link.",
     INACTIVATED_THERE: "Deleted here. To be made inactive in Planning Center, as the settings say.",
@@ -88,8 +88,8 @@ PLANNED: Final[dict[str, str]] = {
 """Default sentence for one record of a plan, by outcome."""
 ERASED_MEANWHILE: Final = "This person was erased here since, so nothing more was done."
 LEFT_OUT_HALFWAY: Final = (
-    "It has changed while the plan was being carried out. What was taken over here stays; Planning Center was left as "
-    "it is. The next sync looks at it again."
+    "This changed while the plan was being carried out. What was taken over here stays; Planning Center was "
+    "left as it is. The next sync compares it again."
 )
 
 _AND_THERE: Final = {
@@ -208,11 +208,12 @@ def doubled_contact(field: str) -> str:
 
 
 DOUBLED_MEMBERSHIP: Final = (
-    "Somebody was in the household twice in Planning Center, because a server of ours stood still; once is left."
+    "Somebody was in the household twice in Planning Center, because a server of ours stood still; the second entry "
+    "was removed."
 )
 NOT_TAKEN_BACK: Final = (
-    "Something was made twice in Planning Center, because a server of ours stood still, and we may not take it back. "
-    "Look at the record in Planning Center."
+    "Something was made twice in Planning Center, because a server of ours stood still, and we are not allowed to "
+    "remove it. Open the record in Planning Center and remove the second one."
 )
 
 
@@ -398,7 +399,7 @@ ADDED_THERE: Final = (
 NOT_INACTIVATED: Final = "Added in Planning Center by the sync, and left there as they are."
 BACK_HERE: Final = "The former values are back here."
 PUT_BACK_HERE: Final = "The former values are back here. The next sync sends them to Planning Center."
-NOT_PUT_BACK: Final = "The undo ended before this record was looked at: it is as it was."
+NOT_PUT_BACK: Final = "The undo ended before it reached this record, which stays as it was."
 NOTHING_LEFT: Final = "Nothing was put back: everything was edited since, or cannot be put back. The list says why."
 UNDO_STOPPED: Final = "Stopped safely. What was put back stays; everything else is as it was."
 UNDO_EXPIRED: Final = (
@@ -409,7 +410,8 @@ OTHERS_SYNCED: Final = "The other fields that differed were synced."
 OTHERS_TAKEN: Final = "Planning Center took everything else that was sent."
 """Ends a refusal if Planning Center accepted another part of the same record."""
 UNDECIDED: Final = (
-    "Left as it is on both sides: this sync could not tell yet who it is on the other side. The next sync looks again."
+    "Left as it is on both sides: this sync could not tell yet which record on the other side is the same. The next "
+    "sync tries again."
 )
 
 
@@ -426,20 +428,22 @@ MOVED_HALFWAY: Final = (
     "A value changed while the decision was being carried out. What was taken over here stays; the rest is open again."
 )
 NOT_IN_HOUSEHOLD: Final = (
-    "The primary contact here is nobody of the family in Planning Center, so nothing of the decision was applied."
+    "The primary contact here is not in the family in Planning Center, so nothing of the decision was applied."
 )
 ASKING: Final = "Asking Planning Center."
-LOOKS_AGAIN: Final = "Planning Center does not show the newest state yet. Nothing was overwritten; we look again."
+LOOKS_AGAIN: Final = (
+    "Planning Center does not show the newest state yet. Nothing was overwritten; we will read this record again."
+)
 ROLE_IS_GONE: Final = (
     "Planning Center refused this to the person who connected it: they need the role Editor in People. "
     "What was done stays. Give them the role in Planning Center, then sync again."
 )
 UNREADABLE: Final = (
-    "Planning Center answered in a way that we do not understand. Nothing was changed; tell the operators if it "
-    "happens again."
+    "Planning Center answered in a way that we do not understand. Nothing was changed; tell the people who run this "
+    "service if it happens again."
 )
 FIRST_SYNC_ASKS: Final = (
-    "Both sides have different values, and it was not chosen yet which of them count. Nothing was overwritten: the "
+    "Both sides have different values, and nobody has chosen yet which of them to keep. Nothing was overwritten: the "
     "next sync of everybody asks."
 )
 ANOTHER_ORGANIZATION: Final = (
@@ -448,6 +452,6 @@ ANOTHER_ORGANIZATION: Final = (
 DISCONNECTED: Final = (
     "Not done: Planning Center was disconnected. Connect it again and sync; nothing that was typed here is lost."
 )
-JOINED_MEANWHILE: Final = "{} was joined to {} here, so there is nothing to sync by itself any more."
-DELETED_MEANWHILE: Final = "Deleted here while the sync was at work. Nothing was overwritten."
+JOINED_MEANWHILE: Final = "{} was joined to {} here, so it is no longer synced on its own."
+DELETED_MEANWHILE: Final = "Deleted here while the sync was running. Nothing was overwritten."
 WAITING_FOR_READS: Final = "Waiting until Planning Center shows what was written, before anything else is decided."

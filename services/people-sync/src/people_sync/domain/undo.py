@@ -134,7 +134,7 @@ def in_words(left: Mapping[str, str]) -> str | None:
 def moved_since(key: str) -> str:
     """The sentence that a value is no longer the one to be replaced."""
     if key.startswith(MEMBER):
-        return "Who belongs to this family was edited since: that stays as it is."
+        return "The members of this family were edited since and stay as they are."
     return f"The {_name(key)} was edited since and stays as it is."
 
 
@@ -159,9 +159,9 @@ def _not_undone(mine: Sequence[Was]) -> dict[str, str]:
     left: dict[str, str] = {}
     for one in mine:
         if one.field == PLANNING_CENTER_ID and one.moves:
-            left[PLANNING_CENTER_ID] = "Which record in Planning Center it belongs to stays as it is."
+            left[PLANNING_CENTER_ID] = "The link to Planning Center stays as it is."
         elif one.field == ACTIVE and one.moves:
-            left[ACTIVE] = "Who is active stays as it is: change it in Planning Center."
+            left[ACTIVE] = "Active or inactive stays as it is: change it in Planning Center."
         elif one.rule in _KEPT:
             left[one.field] = f"The {_name(one.field)} is kept different: end that on the record's page."
     return left
@@ -176,13 +176,13 @@ def _whole(kind: str, first: Was, known: Sequence[Was], now: Standing, left: dic
         left[DELETED] = "Edited since, so it stays as it is."
     elif present_before:
         if now.linked_to is None:
-            left[DELETED] = "Somebody else has its place in Planning Center by now, so it stays deleted here."
+            left[DELETED] = "Its record in Planning Center is linked to somebody else here by now, so it stays deleted."
         else:
             return Undo("restore", _fields(known, now, left, frozenset()) if kind == "family" else (), left=left)
     elif now.supplied:
-        left[DELETED] = "The platform has an id for it by now, so it stays here."
+        left[DELETED] = "The platform has given it an ID since, so it stays here."
     elif PLANNING_CENTER_ID in left:
-        left[DELETED] = "It belongs to another record in Planning Center by now, so it stays here."
+        left[DELETED] = "It is linked to another record in Planning Center by now, so it stays here."
     elif now.homes_stay:
         left[DELETED] = "In a family that stays, so this person stays here too."
     else:
@@ -217,7 +217,7 @@ def _fields(known: Sequence[Was], now: Standing, left: dict[str, str], creations
         elif any(one.field == key and one.rule in _KEPT and one.id > mine[0].id for one in known):
             left.setdefault(key, f"The {_name(key)} was decided about since and stays as it is.")
         elif key in _NEVER_EMPTY and not before:
-            left[key] = f"The {_name(key)} stays as it is: it was empty before, and cannot be."
+            left[key] = f"The {_name(key)} stays as it is: it was empty before, and may not be empty."
         elif key.startswith(MEMBER) and key.removeprefix(MEMBER) in now.absent:
             left[key] = "Somebody who was in this family is not here any more."
         elif key.startswith(MEMBER) and key.removeprefix(MEMBER) in now.kept_out:
@@ -246,7 +246,7 @@ def _fills(one: Was, of_key: Sequence[Was], *, linked: bool) -> bool:
 
 def _filled(key: str) -> str:
     if key.startswith(MEMBER):
-        return "Who belongs to this family stays as it is: the other side had them before."
+        return "The members of this family stay as they are: the other side had them before."
     return f"The {_name(key)} stays as it is: one side had none, and emptying it would take it from the other one too."
 
 
@@ -263,7 +263,7 @@ def _contact_belongs(backs: dict[str, Back], now: Standing, left: dict[str, str]
 
 def _already(key: str) -> str:
     if key.startswith(MEMBER):
-        return "Who belongs to this family is already as it was before."
+        return "The members of this family are already as they were before."
     return f"The {_name(key)} is already as it was before."
 
 

@@ -154,7 +154,10 @@ async def answer(
     """Carry out what was shown; twice is once. Conflict (409) if another set was shown, or another is at work."""
     row = await _find(session, organization_id, bulk_id, locked=True)
     if body.digest != row.digest:
-        raise Conflict("Something else was shown. Nothing was answered: look at the list again.", slug="not-shown")
+        raise Conflict(
+            "The list has changed since it was shown to you. Nothing was answered: look at it and answer again.",
+            slug="not-shown",
+        )
     if row.state == "done":
         return _render(row)
     if row.state == "shown" and not row.held_ids:
@@ -165,8 +168,8 @@ async def answer(
         job = await jobs.get(session, job_id, organization_id)
         if job.payload.get("bulk_id") != str(row.id):
             raise Conflict(
-                "Another answer to many is being carried out. Nothing was answered: wait until it is done, then "
-                "answer again.",
+                "Another answer to several records is still being carried out. Nothing was answered: wait until it is "
+                "done, then answer again.",
                 slug="at-work",
             )
     if row.state == "shown":
@@ -210,7 +213,7 @@ async def _find(session: AsyncSession, organization_id: str, bulk_id: str, *, lo
     )
     row = await session.scalar(statement.with_for_update(of=HeldBulk) if locked else statement)
     if row is None:
-        raise NotFound("There is no such answer to many. What was shown is kept for a day: look at the list again.")
+        raise NotFound("This list is no longer kept: it is there for a day. Filter again and answer then.")
     return row
 
 

@@ -69,7 +69,7 @@ async def let_back(
     )
     found = gone.all()
     if not any(kind in {MEMBER, NUMBER} for _, kind, _ in found):
-        raise Conflict("No sync leaves this person out any more, so there is nobody to let back.", slug="not-kept-out")
+        raise Conflict("Syncs do not leave this person out, so there is nobody to let back.", slug="not-kept-out")
     locked.let_back_at, locked.let_back_by_name = now, actor.name
     households = [(church, pco_id) for church, kind, pco_id in found if kind == FAMILY]
     for church, kind, pco_id in found:

@@ -71,7 +71,7 @@ async def _in_place_of_a_proof(
     if run.phase not in {"pull", "compare"}:
         if purpose == PREVIEW:
             raise Conflict(
-                "Everybody is being compared, which is over in a moment. Nothing was started: choose Preview again.",
+                "A comparison of everybody is about to end. Nothing was started: choose Preview again in a moment.",
                 slug="busy",
             )
         connection = await session.get_one(Connection, organization_id)
@@ -205,8 +205,8 @@ async def with_lists(session: AsyncSession, organization_id: str, run_id: str) -
     run = await runs.find(session, RUNS, organization_id, run_id)
     if run.lists_gone_at is not None:
         raise NotFound(
-            "This sync was long ago: its numbers are kept, but no longer what it did record by record. Every person's "
-            "and family's own history has that.",
+            "This sync was long ago: its numbers are kept, but no longer its lists. Look into the history of the "
+            "person or family instead.",
             slug="lists-gone",
         )
     return run

@@ -114,12 +114,12 @@ async def _value(session: AsyncSession, statement: Any) -> Any:
 
 async def _why_nothing(session: AsyncSession, organization_id: str, scope: Scope) -> str:
     if await session.scalar(anything(organization_id, scope, _EVER)) is not None:
-        return "This was more than 30 days ago, and can be undone no longer. Edit the records instead."
+        return "This was more than 30 days ago, so it can no longer be undone. Edit the records instead."
     return (
-        "No sync changed a value of it on either side, so there is nothing to put back. What is kept different is "
-        "ended on the record's page."
+        "No sync changed its values here or in Planning Center, so there is nothing to put back. To end what is kept "
+        "different, open the record's page."
     )
 
 
 def _busy() -> Conflict:
-    return Conflict("A sync is on. Nothing was started: wait for its end or stop it, then undo.", slug="busy")
+    return Conflict("A sync is running. Nothing was started: wait until it ends or stop it, then undo.", slug="busy")

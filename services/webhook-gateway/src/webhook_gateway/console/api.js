@@ -71,7 +71,7 @@ async function reach(address, request) {
     return await fetch(address, request);
   } catch (error) {
     if (request.signal?.aborted) throw error;
-    throw new Problem("The server can't be reached right now. What was saved stays as it is. Trying again helps.", {
+    throw new Problem("The server can't be reached right now. What was saved stays as it is. Check your internet connection, then try again.", {
       retryAfter: 5,
     });
   }

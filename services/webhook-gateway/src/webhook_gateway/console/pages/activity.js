@@ -11,7 +11,7 @@ export function show({ main }) {
       "div",
       { class: "card empty" },
       h("h2", {}, "No notifications yet"),
-      h("p", {}, "Nothing is received from Planning Center by itself; changes are read with each sync."),
+      h("p", {}, "Planning Center does not notify us of changes yet. Each sync reads them."),
       h("p", {}, h("a", { href: "/runs" }, "See every sync in the sync history")),
     ),
   );

@@ -36,7 +36,7 @@ const OVER = ["resolved", "agreed_elsewhere", "withdrawn"];
 const STATUS = "active";
 
 const NOT_CERTAIN =
-  "Only conflicts of which this is certain are shown. Planning Center tells when an email, phone or address was changed. For other fields it tells only when something about the person or family was changed last.";
+  "Only conflicts where this is certain are shown. Planning Center says when an email, phone or address was changed. For other fields it says only when anything about the person or family was last changed.";
 
 /** @type {[key: string, what: string][]} */
 const KEYS = [

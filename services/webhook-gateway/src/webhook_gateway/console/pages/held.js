@@ -45,10 +45,10 @@ const ANSWERS = {
     later: "because they have this answer already.",
   },
   explain: "First you see how many can have it, and what would be done; nothing is done before you agree.",
-  promise: () => "Whatever changes here before its turn, or is read from Planning Center as changed, is left as it is and named. A change in Planning Center that we have not read yet is not noticed.",
+  promise: () => "A person who changes before their turn, here or in what we have read from Planning Center, is left as they are and named. Changes in Planning Center that we have not read yet are not noticed.",
   sample: ({ match, sentence }) => [sentence, h("span", { class: "quiet small" }, ` ${match.reasons.join(" ")}`)],
   further: (preview) => (preview.may_be_mailed > 0 ? h("p", {}, mailed(preview.may_be_mailed)) : null),
-  last: (answer) => (answer === "later" ? null : "Each can be taken back in its list until the sync has acted on it, mostly in a moment. After that, what the sync changed can be undone on the person's page."),
+  last: (answer) => (answer === "later" ? null : "Each answer can be taken back in its list until the sync has acted on it, usually within a few seconds. After that, what the sync changed can be undone on the person's page."),
   named: ({ held_id, name }) => [held_id, name],
 };
 
@@ -126,7 +126,7 @@ export function show(context) {
         ? h(
             "div",
             { class: "card empty" },
-            h("h2", {}, person || candidate ? "Nobody has to answer about this person any more" : filtered ? "No held matches fit these filters" : state ? "No held matches in this state" : asking > 0 ? "No other held matches" : "No held matches"),
+            h("h2", {}, person || candidate ? "There is no question about this person any more" : filtered ? "No held matches fit these filters" : state ? "No held matches in this state" : asking > 0 ? "No other held matches" : "No held matches"),
             unanswered > 0
               ? h("p", {}, h("a", { href: "/held" }, `${count(unanswered, "held match is", "held matches are")} unanswered: show ${unanswered === 1 ? "it" : "them"}`))
               : null,
@@ -231,7 +231,7 @@ export function show(context) {
     const asks = async (answer, title, does, member) => {
       const done = await confirm({
         title,
-        text: [h("p", {}, does), h("p", {}, "You can take it back until the sync has acted on it, mostly after a few seconds. After that, what the sync changed can be undone on the person's page.")],
+        text: [h("p", {}, does), h("p", {}, "You can take your answer back until the sync has acted on it, usually within a few seconds. After that, what the sync changed can be undone on the person's page.")],
         verb: STATES[answer][1],
         dangerous: false,
         work: () => send(answer, member),
@@ -250,7 +250,7 @@ export function show(context) {
       asks(
         "different",
         "Are they different people?",
-        `${name} in Planning Center is somebody else than ${listed(held.candidates.map(called))} here. Both sides keep both, and each is added where it is missing.`,
+        `${name} in Planning Center is somebody else than ${listed(held.candidates.map(called))} here. Both people stay, and each is added on the side where they are missing.`,
       );
     const members = held.candidates.map(({ member }) => member);
     /** @param {Candidate} candidate */

@@ -78,7 +78,7 @@ async function finishConnecting(said, reload) {
   sessionStorage.removeItem("connecting");
   const query = new URLSearchParams(returned);
   if (!query.get("state")) {
-    said.prepend(notice("bad", h("p", {}, "That address is not a sign-in that you began here. Nothing was changed. Connect from the card below.")));
+    said.prepend(notice("bad", h("p", {}, "This page was opened without a sign-in that you began here. Nothing was changed. Connect from the card below.")));
     return;
   }
   const waiting = notice("busy", h("p", {}, "Finishing the connection with Planning Center."));

@@ -122,7 +122,7 @@ export function show(context) {
     title,
     h("p", { class: "quiet" }, "The rule is off until you turn it on. You can narrow it first, turn it off at any time, and revert what it did."),
     // The status has no last agreed value, and a rule decides it all the same.
-    fields.every((field) => field === "active") ? "" : h("p", { class: "quiet" }, "It decides edits that were made on both sides, where no other field of the record was edited. What has differed since two records were matched waits for you, and so does what somebody kept different and decides again."),
+    fields.every((field) => field === "active") ? "" : h("p", { class: "quiet" }, "It decides conflicts in which both sides edited these fields and no other field of the record. Differences from the first match wait for you, and so does what somebody kept different and decides again."),
     h(
       "div",
       { class: "stack tight" },

@@ -67,7 +67,7 @@ export function show(context) {
       ),
       h("p", { class: "quiet" }, on ? `Turned on by ${made_by_name ?? "somebody"}, ` : "Turned off ", when(changed_at), "."),
       total === 0
-        ? h("p", {}, "It has not decided anything yet.")
+        ? h("p", {}, "This rule has not decided anything yet.")
         : h(
             "ul",
             { class: "plain-list", "aria-label": "What it decided" },

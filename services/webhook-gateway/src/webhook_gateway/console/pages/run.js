@@ -120,8 +120,8 @@ export async function show(context) {
 function stopping(run) {
   if (run.purpose === "undo") return "What is put back stays, everything else is as it was.";
   return writesNothing(run)
-    ? "Nothing has been written. The next one begins reading again."
-    : "What is done stays, and is not done twice. The next sync begins reading again.";
+    ? "Nothing has been written. The next one reads from the beginning."
+    : "What is done stays, and is not done twice. The next sync reads from the beginning.";
 }
 
 /** Address of a row: the question to answer, if any, else the record. @param {RunItem} item */
@@ -463,7 +463,7 @@ function refused(groups) {
     "section",
     { class: "stack", "aria-labelledby": "refused" },
     h("h2", { id: "refused" }, "Refused by Planning Center"),
-    h("p", {}, "What Planning Center refused is not there. It is tried again in the next sync."),
+    h("p", {}, "Planning Center did not store these values. The next sync tries again."),
     ...groups.map((group) =>
       h(
         "details",

@@ -63,7 +63,7 @@ export async function show(context) {
         void work(form, async () => {
           fill(await patch("/people/settings", differing(read(), untouched)));
           untouched = read();
-          said.textContent = "Saved. The next sync obeys these settings.";
+          said.textContent = "Saved. The next sync uses these settings.";
         });
       },
     },

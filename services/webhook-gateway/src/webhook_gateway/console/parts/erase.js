@@ -61,10 +61,10 @@ async function erase(context, member) {
       h(
         "ul",
         { class: "bullets" },
-        h("li", {}, `Everything that is kept of ${name} here is erased: values, history, conflicts, held matches and lines in syncs. It cannot be taken back.`),
+        h("li", {}, `Everything kept about ${name} here is erased: details, history, conflicts, held matches and lines in the sync history. This cannot be taken back.`),
         member.family_ids.length > 0 ? h("li", {}, "They leave their families here. A family in which nobody is left is erased too.") : null,
         h("li", {}, h("strong", {}, "Planning Center is not touched."), " If they are to be erased there too, do that in Planning Center."),
-        h("li", {}, "No sync brings them back, unless an administrator lets them back. To know whom to leave out, syncs keep their number in Planning Center, and nothing else."),
+        h("li", {}, "No sync brings them back, unless an administrator lets them back. To recognize them, we keep their ID in Planning Center, and nothing else."),
         h("li", {}, "A receipt says what was erased where, without a name."),
       ),
       asked,
@@ -117,7 +117,7 @@ export function receiptOf(context, receipt, changed) {
           "div",
           { class: "row" },
           ...pco_ids.map((pco_id) => openThere(context, "member", pco_id, `person ${pco_id}`)),
-          action("Let back", () => letBack(receipt, changed), { key: "let-back", name: "Let back: syncs bring them again" }),
+          action("Let back", () => letBack(receipt, changed), { key: "let-back", name: "Let back: syncs may add this person again" }),
         )
       : null,
   );
@@ -132,7 +132,7 @@ async function letBack({ id }, changed) {
     text: h(
       "ul",
       { class: "bullets" },
-      h("li", {}, "Whoever they are in Planning Center is read again, and added here like anybody new."),
+      h("li", {}, "The next sync reads this person in Planning Center and adds them here like anybody new."),
       h("li", {}, "What was erased here stays erased."),
     ),
     verb: "Let back",

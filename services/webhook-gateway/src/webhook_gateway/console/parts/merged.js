@@ -245,7 +245,7 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
                     "Ask again",
                     async () => {
                       await send(pair, "ask_again");
-                      await done(`${two}: it waits for an answer again.`, stays);
+                      await done(`${two}: the question waits for an answer again.`, stays);
                     },
                     { name: `Ask again: ${two}` },
                   ),

@@ -93,7 +93,7 @@ export function part({ signal, load, render, skeleton = bones, follows = [], cla
     const sentence = h("p", {}, sentenceOf(error));
     // Outside the alert, which would read out every second.
     const counting = h("p", { class: "small", "aria-hidden": "true" });
-    const said = h("span", { class: "hidden-visually" }, "It is tried again by itself.");
+    const said = h("span", { class: "hidden-visually" }, "This part of the page tries again by itself.");
     const retry = h("button", { type: "button", onclick: reload }, "Try now");
     const failure = h(
       "div",

@@ -43,7 +43,7 @@ const REASONS = {
 const waiting = new Map();
 
 /** Announce the sentence, with the time of the next attempt. @param {string} sentence @param {string | null} again */
-const tell = (sentence, again) => announce(again ? `${sentence} It is looked at again ${ago(again)}: ${exact(again)}.` : sentence);
+const tell = (sentence, again) => announce(again ? `${sentence} We try again ${ago(again)}: ${exact(again)}.` : sentence);
 
 /** @param {number} time */
 const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
@@ -122,7 +122,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
   }
 
   function outcome() {
-    const again = sync?.again_at ? h("p", { key: "again", class: "small" }, "It is looked at again ", when(sync.again_at), ".") : null;
+    const again = sync?.again_at ? h("p", { key: "again", class: "small" }, "We try again ", when(sync.again_at), ".") : null;
     if (asking) {
       const words = trouble || (sync?.state === "queued" ? sync.sentence : ASKING);
       return [h("p", { key: "asking" }, status("busy", again ? "Waiting" : "Syncing", { pill: true }), " ", words), again];
