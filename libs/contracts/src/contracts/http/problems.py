@@ -66,14 +66,6 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "Read the list again. If the problem has `joined_into`, the member was joined to the member with that ID.",
         ),
         ProblemType(
-            "lists-gone",
-            404,
-            "No longer kept",
-            "The sync was long ago: its numbers are kept, but no longer its lists of records.",
-            "Look into the history of the person or family.",
-            _PEOPLE,
-        ),
-        ProblemType(
             "method-not-allowed",
             405,
             "No such method",
