@@ -1,4 +1,4 @@
-"""Decisions, and answers to many conflicts.
+"""Decisions, and bulk answers to conflicts.
 
 Revision ID: 0004
 Revises: 0003

@@ -1,4 +1,4 @@
-"""One answer to many conflicts: bound to what was shown, each result told."""
+"""A bulk answer to conflicts: bound to what was shown, each result told."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whoever carries out an answer to many may die at each commit, before it or behind it; another replica goes on."""
+"""Whoever carries out a bulk answer may die at each commit, before it or behind it; another replica goes on."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -73,7 +73,7 @@ async def test_nothing_is_left_of_a_record_that_was_erased(
     async with app.state.runtime.engine.begin() as relays:
         await relays.execute(select(func.pg_advisory_xact_lock(_RELAY_LOCK)))
         await ada.tell(fact(ConflictDetected, 1, conflict_id=one, **values))
-        # Decided, and carried out; then in conflict again, shown for one answer to many beside another record.
+        # Decided, and carried out; then in conflict again, shown for a bulk answer beside another record.
         shown = await ada.call("GET", f"/{one}")
         decision = await ada.call(
             "POST",
@@ -125,7 +125,7 @@ async def test_nothing_is_left_of_a_record_that_was_erased(
     assert await found(app, name) == set()
     await ada.call("GET", f"/{one}", status=404)
     await ada.call("GET", f"/{other}", status=404)
-    # The answer to many goes on with the others.
+    # The bulk answer goes on with the others.
     after = await ada.agree(bulk)
     assert (after["count"], after["skipped"]) == (2, 1)
     (skipped,) = (await ada.call("GET", f"/bulk/{bulk['id']}/skipped"))["items"]

@@ -1,4 +1,4 @@
-"""One answer to many held matches; how many candidates are not named; who may be mailed;
+"""A bulk answer to held matches; how many candidates are not named; who may be mailed;
 a conflict's values have a version of their own.
 
 Revision ID: 0006

@@ -1,4 +1,4 @@
-"""One answer to many held matches: shown first, bound to what was shown, carried out in batches."""
+"""A bulk answer to held matches: shown first, bound to what was shown, carried out in batches."""
 
 import json
 from collections.abc import AsyncIterator

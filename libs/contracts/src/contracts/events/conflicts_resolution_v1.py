@@ -27,7 +27,7 @@ class ConflictResolved(Event):
     rule_id: str | None = Field(default=None, description="The rule that decided; null for a person.")
     bulk_id: str | None = Field(
         default=None,
-        description="True for part of an answer to many conflicts: no person waits for this decision alone.",
+        description="True for part of a bulk answer to conflicts: no person waits for this decision alone.",
     )
     decided_at: Timestamp
     """When it was decided."""
@@ -48,7 +48,7 @@ class ConflictsErased(Event):
     """Number of erased conflicts."""
     decisions: int = Field(ge=0)
     """Number of erased decisions."""
-    names: int = Field(ge=0, description="Number of erased mentions in answers to many conflicts.")
+    names: int = Field(ge=0, description="Number of erased mentions in bulk answers to conflicts.")
     occurred_at: Timestamp
     """When it happened."""
 

@@ -92,7 +92,7 @@ class ConflictListFilter(ConflictFilter, ListQuery):
     state: ConflictState = "open"
     """Conflicts in this state."""
     bulk_id: str | None = Field(
-        default=None, max_length=60, description="The newest decision belongs to this answer to many."
+        default=None, max_length=60, description="The newest decision belongs to this bulk answer."
     )
     rule_id: str | None = Field(default=None, max_length=60, description="The newest decision was made by this rule.")
 
@@ -126,10 +126,10 @@ class BulkSample(Model):
 
 
 class Bulk(Model):
-    """One answer to many conflicts, its counts and its progress."""
+    """A bulk answer to conflicts, its counts and its progress."""
 
     id: str
-    """Id of this answer to many."""
+    """Id of this bulk answer."""
     answer: BulkAnswer
     """The answer."""
     field: str | None = None
@@ -153,7 +153,7 @@ class Bulk(Model):
 
 
 class BulkPreview(Bulk):
-    """The effect that one answer to many conflicts would have. No conflict is decided yet."""
+    """The effect that a bulk answer to conflicts would have. No conflict is decided yet."""
 
     samples: tuple[BulkSample, ...] = Field(description="The first ten conflicts.")
 

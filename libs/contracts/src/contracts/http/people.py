@@ -548,10 +548,10 @@ class HeldSample(Model):
 
 
 class HeldBulk(Model):
-    """One answer to many held matches, its counts and its progress."""
+    """A bulk answer to held matches, its counts and its progress."""
 
     id: str
-    """Id of this answer to many."""
+    """Id of this bulk answer."""
     answer: Answer
     """The answer."""
     digest: str = Field(description="Digest of the shown matches, their versions and the answer.")
@@ -572,7 +572,7 @@ class HeldBulk(Model):
 
 
 class HeldBulkPreview(HeldBulk):
-    """The effect that one answer to many held matches would have. No match is answered yet."""
+    """The effect that a bulk answer to held matches would have. No match is answered yet."""
 
     samples: tuple[HeldSample, ...] = Field(description="The first ten matches.")
 

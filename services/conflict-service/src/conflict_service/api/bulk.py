@@ -1,4 +1,4 @@
-"""One answer to many conflicts; see contracts.routes."""
+"""A bulk answer to conflicts; see contracts.routes."""
 
 from typing import Annotated
 
@@ -17,13 +17,13 @@ router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/conflicts/bulk", tags
 
 @router.post("", status_code=201)
 async def preview(body: BulkInput, user: Admin, session: Session, wired: Wired) -> BulkPreview:
-    """Preview the effect of one answer to many conflicts."""
+    """Preview the effect of a bulk answer to conflicts."""
     return await bulk.preview(session, user.organization_id, body, wired.clock.now())
 
 
 @router.get("/{bulk_id}")
 async def get_bulk(bulk_id: str, user: User, session: Session) -> Bulk:
-    """Count the outcomes of an answer to many so far."""
+    """Count the outcomes of a bulk answer so far."""
     return await bulk.get(session, user.organization_id, bulk_id)
 
 

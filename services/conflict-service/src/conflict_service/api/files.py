@@ -59,7 +59,7 @@ async def all_rules(user: User, request: Request, _: Whole) -> StreamingResponse
 
 @router.get("/conflicts/bulk/{bulk_id}/skipped.csv")
 async def skipped(bulk_id: str, user: User, request: Request, _: Whole) -> StreamingResponse:
-    """Conflicts that an answer to many left as they are."""
+    """Conflicts that a bulk answer left as they are."""
 
     def page(session: AsyncSession, after: str | None) -> Awaitable[Page[BulkSkipped]]:
         query = PageQuery.model_construct(after=after, limit=spreadsheets.AT_ONCE)

@@ -1,4 +1,4 @@
-"""Choices for each field of a conflict, by one answer to many."""
+"""Choices for each field of a conflict, by a bulk answer."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

@@ -122,7 +122,7 @@ class DecisionRow(Base):
     refused: Mapped[list[str]]
     settled_at: Mapped[datetime | None]
     bulk_id: Mapped[str | None]
-    """The answer to many that this decision belongs to."""
+    """The bulk answer that this decision belongs to."""
     rule_id: Mapped[str | None]
     """The rule that decided; `decided_by_name` is its name, and `decided_by` the person who turned it on."""
     kind: Mapped[str | None]
@@ -132,7 +132,7 @@ class DecisionRow(Base):
 
 
 class BulkRow(Base):
-    """One answer to many conflicts: the set as shown. A job carries it out.
+    """A bulk answer to conflicts: the set as shown. A job carries it out.
 
     One row for the whole set, so that showing ten thousand conflicts writes one.
     """

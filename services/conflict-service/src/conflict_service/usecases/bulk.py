@@ -1,4 +1,4 @@
-"""One answer to many conflicts: previewed, bound to the preview, carried out by a job in batches."""
+"""A bulk answer to conflicts: previewed, bound to the preview, carried out by a job in batches."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -136,7 +136,7 @@ async def begin(session: AsyncSession, row: BulkRow) -> None:
 
 
 async def get(session: AsyncSession, organization_id: str, bulk_id: str) -> Bulk:
-    """Count the outcomes of an answer to many so far. NotFound (404)."""
+    """Count the outcomes of a bulk answer so far. NotFound (404)."""
     return await _counted(session, await _find(session, organization_id, bulk_id))
 
 

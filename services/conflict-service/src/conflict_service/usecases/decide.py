@@ -50,7 +50,7 @@ async def decide(
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """Author of a decision: a person, with the answer to many if any; or a rule, with the person who turned it on."""
+    """Author of a decision: a person, with the bulk answer if any; or a rule, with the person who turned it on."""
 
     id: str
     name: str | None

@@ -73,7 +73,7 @@ async def _unsent(session: AsyncSession, record_id: str, conflict_ids: list[str]
 
 
 async def _bulks(session: AsyncSession, organization_id: str, record_id: str) -> Sequence[BulkRow]:
-    """Lock the answers to many that show the record's conflicts, before the conflicts, like their job."""
+    """Lock the bulk answers that show the record's conflicts, before the conflicts, like their job."""
     own = select(ConflictRow.id).where(ConflictRow.organization_id == organization_id, queries.of_record(record_id))
     ids = list(await session.scalars(own))
     found = select(BulkRow).where(BulkRow.organization_id == organization_id, BulkRow.conflict_ids.overlap(ids))
@@ -81,7 +81,7 @@ async def _bulks(session: AsyncSession, organization_id: str, record_id: str) ->
 
 
 def _without_names(bulk: BulkRow, gone: Set[str]) -> int:
-    """Remove the record's name from an answer to many; gives the number of mentions."""
+    """Remove the record's name from a bulk answer; gives the number of mentions."""
     bulk.names = [
         ERASED_PERSON if conflict_id in gone else name
         for conflict_id, name in zip(bulk.conflict_ids, bulk.names, strict=True)

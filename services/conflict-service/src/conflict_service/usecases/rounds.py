@@ -6,5 +6,5 @@ from servicekit.runtime import Runtime
 
 
 async def forget_answers(runtime: Runtime, resources: Resources) -> None:
-    """Delete old previews and answers to many conflicts."""
+    """Delete old previews and bulk answers to conflicts."""
     await bulk.forget_old(runtime.sessions, resources.clock.now())

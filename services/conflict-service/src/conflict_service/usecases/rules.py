@@ -81,7 +81,7 @@ async def turn_on(
 ) -> Rule:
     """Turn a rule on, creating it if new, and start deciding the shown open conflicts.
 
-    Conflict (409) if these changed, another answer to many is at work, or there are too many rules; Invalid (422).
+    Conflict (409) if these changed, another bulk answer is at work, or there are too many rules; Invalid (422).
     """
     condition = _condition(body)
     await queries.lock(session, organization_id, "rules")
@@ -129,7 +129,7 @@ async def _make(
 ) -> RuleRow:
     if len(await rules.every(session, organization_id)) >= MOST:
         raise Refused(
-            f"There are {MOST} rules, the most there can be. Delete one that you no longer need, then turn this one on.",
+            f"There are {MOST} rules, the most there can be. Delete one that you no longer need, then turn this on.",
             slug="too-many-rules",
         )
     row = RuleRow(

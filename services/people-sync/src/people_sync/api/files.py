@@ -101,7 +101,7 @@ async def held_matches(user: User, wired: Wired, query: Annotated[HeldFilter, Qu
 
 @router.get("/held-matches/bulk/{bulk_id}/skipped.csv")
 async def skipped(bulk_id: str, user: User, wired: Wired, query: Whole) -> StreamingResponse:
-    """Doubtful matches that an answer to many left as they are."""
+    """Doubtful matches that a bulk answer left as they are."""
 
     async def read(session: AsyncSession, organization_id: str, page: PageQuery) -> Page[Any]:
         return await held_bulk.skipped(session, organization_id, bulk_id, page)

@@ -53,13 +53,13 @@ async def take_back(held_id: str, body: TakeBackHeld, user: Admin, session: Sess
 
 @router.post("/bulk", status_code=201)
 async def preview(body: HeldBulkInput, user: Admin, session: Session, wired: Wired) -> HeldBulkPreview:
-    """Preview the effect of one answer to many doubtful matches."""
+    """Preview the effect of a bulk answer to doubtful matches."""
     return await held_bulk.preview(session, user.organization_id, body, wired.clock.now())
 
 
 @router.get("/bulk/{bulk_id}")
 async def bulk(bulk_id: str, user: User, session: Session) -> HeldBulk:
-    """Progress of one answer to many doubtful matches."""
+    """Progress of a bulk answer to doubtful matches."""
     return await held_bulk.get(session, user.organization_id, bulk_id)
 
 

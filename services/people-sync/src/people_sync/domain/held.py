@@ -1,4 +1,4 @@
-"""Held matches by kind of doubt, and the effect of one answer to many on each."""
+"""Held matches by kind of doubt, and the effect of a bulk answer on each."""
 
 from typing import Final
 

@@ -265,7 +265,7 @@ class HeldMatch(Base):
 
 
 class HeldBulk(Base):
-    """One answer to many held matches: the set as shown, kept for a day. A job carries it out.
+    """A bulk answer to held matches: the set as shown, kept for a day. A job carries it out.
 
     One row for the whole set, so that showing ten thousand matches writes one.
     """

@@ -66,7 +66,7 @@ async def _queue(session: AsyncSession, conflict: Conflict, now: datetime) -> No
         conflict.kind,
         record_id=conflict.record_id,
         reason=DECIDED,
-        # Of an answer to many nobody waits for this one alone, and for a rule's nobody at all.
+        # Of a bulk answer nobody waits for this one alone, and for a rule's nobody at all.
         urgent=all((conflict.decision or {}).get(name) is None for name in ("bulk_id", "rule_id")),
         now=now,
     )

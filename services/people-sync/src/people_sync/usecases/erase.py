@@ -468,7 +468,7 @@ def _former_names(members: Collection[Member], effects: Iterable[Sequence[Any]])
 
 
 async def _mentions(session: AsyncSession, going: _Erasing) -> None:
-    """Names in what is kept of others: sentences, plans of families, lists of answers to many."""
+    """Names in what is kept of others: sentences, plans of families, lists of bulk answers."""
     organization_id = going.organization_id
     names = {name for name in going.names if name}
     ids = {*map(str, going.members), *(pco_id for found in going.people.values() for pco_id in found)}

@@ -100,7 +100,7 @@ def of_held(one: HeldMatch) -> Lines:
 
 
 def of_skipped(one: HeldSkipped) -> Lines:
-    """One held match that an answer to many left."""
+    """One held match that a bulk answer left."""
     yield (one.name, one.sentence, one.held_id)
 
 

@@ -1,4 +1,4 @@
-"""One answer to many held matches: shown first, bound to what was shown, carried out by a job in batches."""
+"""A bulk answer to held matches: shown first, bound to what was shown, carried out by a job in batches."""
 
 import typing
 from collections.abc import Mapping
@@ -178,7 +178,7 @@ async def answer(
 
 
 async def get(session: AsyncSession, organization_id: str, bulk_id: str) -> people.HeldBulk:
-    """Count what became of an answer to many so far. NotFound (404)."""
+    """Count what became of a bulk answer so far. NotFound (404)."""
     return _render(await _find(session, organization_id, bulk_id))
 
 
@@ -209,7 +209,7 @@ async def _find(session: AsyncSession, organization_id: str, bulk_id: str, *, lo
             (Connection.organization_id == HeldBulk.organization_id)
             & (Connection.pco_organization_id == HeldBulk.pco_organization_id),
         )
-        .where(HeldBulk.organization_id == organization_id, HeldBulk.id == parse_id(bulk_id, "answer to many"))
+        .where(HeldBulk.organization_id == organization_id, HeldBulk.id == parse_id(bulk_id, "bulk answer"))
     )
     row = await session.scalar(statement.with_for_update(of=HeldBulk) if locked else statement)
     if row is None:

@@ -44,7 +44,7 @@ async def forget_refreshes(runtime: Runtime, resources: Resources) -> None:
 
 
 async def forget_answers(runtime: Runtime, resources: Resources) -> None:
-    """Let go of answers to many held matches that were shown or given long ago."""
+    """Let go of bulk answers to held matches that were shown or given long ago."""
     await held_bulk.forget_old(runtime.sessions, resources.clock.now())
 
 

@@ -48,7 +48,7 @@ DESCRIPTION = (
     "`Idempotency-Key` can be sent again when its answer was lost."
 )
 PARAMETERS: Final = {
-    "bulk_id": "Id of the answer to many, as it was shown.",
+    "bulk_id": "Id of the bulk answer, as it was shown.",
     "conflict_id": "Id of the conflict.",
     "entry_id": "Id of the change in the member's history.",
     "erasure_id": "Id of the erasure.",

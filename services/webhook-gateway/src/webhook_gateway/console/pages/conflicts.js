@@ -81,7 +81,7 @@ h(
     older_than_days: older ? Number(older) : null,
     newer: query.get("newer") || null,
   };
-  /** Filters of the list alone, which an answer to many does not have. */
+  /** Filters of the list alone, which a bulk answer does not have. */
   const record = query.get("record_id");
   const wanted = { ...filters, record_id: record, bulk_id: query.get("bulk_id"), rule_id: query.get("rule_id"), state: query.get("state") };
   const filtered = Object.values(wanted).some((value) => value !== null);

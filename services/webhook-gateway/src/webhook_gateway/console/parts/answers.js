@@ -1,4 +1,4 @@
-// One answer to many: preview, progress and result.
+// A bulk answer: preview, progress and result.
 
 import { at, get, post } from "../api.js";
 import { announce, h, update } from "./dom.js";

@@ -1,4 +1,4 @@
-// The choices of a conflict in words, and one answer to many.
+// The choices of a conflict in words, and a bulk answer.
 
 import { h } from "./dom.js";
 import { notice } from "./look.js";
@@ -13,7 +13,7 @@ export const CHOICES = [
   ["both", "Keep both different", "both kept different"],
 ];
 
-/** Why an answer to many leaves a conflict open. */
+/** Why a bulk answer leaves a conflict open. */
 const ALONE = "another field of the same conflict needs an answer of its own";
 export const conflictsOf = (/** @type {number} */ amount) => count(amount, "conflict");
 
