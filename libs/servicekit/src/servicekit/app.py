@@ -72,12 +72,12 @@ def create_service(
     metadata: the service's own, from `service_metadata(...)`; tells which of servicekit's tables it has.
     resources: an async context manager over Runtime that yields the service's own Resources dataclass.
     body_limits: route template → bytes, for routes that take more than 1 MiB.
-    texts_judged: templates of routes that refuse text which cannot be stored themselves, record by record.
-    admit: who may send a body at all, asked first because FastAPI reads it before a route's dependencies are solved.
-    None where no endpoint has a body among its parameters: each reads it when it knows who sends it.
+    texts_judged: templates of routes that check each record themselves for text that cannot be stored.
+    admit: decides who may send a body, called first because FastAPI reads the body before it solves a route's
+    dependencies. None if every endpoint reads its body itself, after it has authenticated the caller.
     headers: put on every answer.
-    HTTP answers at once, also while PostgreSQL or Kafka is away: `/readyz` on the operator's port tells, and everything
-    recovers by itself.
+    HTTP answers at once, even while PostgreSQL or Kafka is away; `/readyz` on the operator's port reports the outage,
+    and the process recovers by itself.
     """
     runtime = _make_runtime(settings, clock or SystemClock())
     process = _Process(runtime, metadata, subscribers, loops, workers)
@@ -104,7 +104,7 @@ def create_service(
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        # A redirect would lead to whatever `Host` says.
+        # A redirect would lead to the host in the caller's `Host` header.
         redirect_slashes=False,
     )
     app.state.runtime = runtime
@@ -157,7 +157,8 @@ class _Process:
         self._subscribers = subscribers
         self._loops = loops
         self._workers = workers
-        # The relay goes last: what the work commits on its way out may still leave, else with the next process.
+        # The relay stops last, so that it can still send what the work commits while it stops. The next process sends
+        # the rest.
         self._work = Supervisor(runtime.health)
         self._relay = Supervisor(runtime.health)
         settings = runtime.settings
@@ -235,7 +236,7 @@ def run(
     *,
     commands: Mapping[str, Command] | None = None,
 ) -> None:
-    """The command line of a service: nothing serves, `migrate` migrates, `commands` adds the service's own.
+    """The command line of a service: no command serves, `migrate` migrates, `commands` adds the service's own.
 
     A command is `async def command(settings) -> None`, started as `python -m auth_service <name>`.
     """
@@ -261,10 +262,10 @@ def run(
 
 
 def _spare_the_collector() -> None:
-    """Modules, routes and tables are never garbage, and a page of JSON is ten thousand new objects.
+    """Exempt modules, routes and tables from garbage collection, and collect less often.
 
-    With Python's own thresholds a page of 100 people is looked through a dozen times while it is parsed, and every
-    tenth time all that the process has loaded with it: eight times the cost of the parsing.
+    A page of 100 people makes ten thousand new objects. With Python's own thresholds the collector runs a dozen times
+    while such a page is parsed, and every tenth time scans everything loaded: eight times the cost of the parsing.
     """
     gc.collect()
     gc.freeze()

@@ -22,9 +22,9 @@ class SystemClock:
 
 
 def elapsed() -> float:
-    """Seconds since some fixed instant, for leases: it goes on while the process, or the machine, is suspended.
+    """Seconds since some fixed instant, for leases. It also counts while the process or the machine is suspended.
 
-    `time.monotonic` stands still on Linux while the machine sleeps, and a lease would seem to last.
+    `time.monotonic` stands still on Linux while the machine sleeps, so an expired lease would still look valid.
     """
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,4 +1,4 @@
-"""Which flow the present work belongs to: bound from a request or a message, written into every event and log line."""
+"""The flow of the current work: bound from a request or a message, written into every event and log line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from servicekit.ids import uuid7
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Correlation id: the same for all that follows from one cause. Causation id: the message that led here."""
+    """Correlation id: shared by all that follows from one cause. Causation id: the message that caused this work."""
 
     correlation_id: str
     causation_id: str | None = None
@@ -22,7 +22,7 @@ _flow: ContextVar[Flow | None] = ContextVar("flow", default=None)
 
 
 def current_flow() -> Flow:
-    """The flow that is bound, else a new one."""
+    """The bound flow, else a new one."""
     return _flow.get() or Flow(str(uuid7()))
 
 

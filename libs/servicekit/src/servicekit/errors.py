@@ -1,4 +1,4 @@
-"""The errors of a service, what a caller sees of them, and what a retry loop does with them.
+"""The errors of a service, what callers see of them, and how retry loops treat them.
 
     Exception
     ├── ServiceError(HTTPException)   an answer to a caller: a problem document (RFC 9457)
@@ -16,8 +16,8 @@
     ├── TransientError                worth trying again: messages and jobs are retried with backoff
     └── PermanentError                never worth trying again: dead letter, or the job fails with this text
 
-`is_outage` names a third kind that nobody raises by hand: PostgreSQL or the network is away. Work waits for it and
-loses nothing; it is never counted as an attempt, unless it looks as if we made it ourselves (`may_be_ours`).
+`is_outage` recognizes a third kind that no code raises by hand: PostgreSQL or the network is away. Work waits until the
+outage ends, and the outage does not count as an attempt, unless we may have caused it ourselves (`may_be_ours`).
 """
 
 import asyncio
@@ -29,11 +29,11 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-# SQLSTATE classes and codes, each a state of the server that is none of the statement's doing: connection exception,
+# SQLSTATE classes and codes of server states that the statement did not cause: connection exception,
 # insufficient resources, a server that takes no writes (a standby), a lock that somebody holds for long (a migration),
 # operator intervention (restart, shutdown, a statement cancelled), an error of the system below.
 _OUTAGE_SQLSTATES = ("08", "53", "25006", "55P03", "57P", "57014", "58")
-# Never of our own making, however often they come: the statement has not been begun, or the machine is full.
+# Never caused by us, however often they come: the statement was not started, or the machine is full.
 _NOT_OURS_SQLSTATES = ("25006", "53100", "53300", "55P03", "58")
 # Serialization failure, deadlock: the same transaction may succeed when it is run again.
 _CONTENDED_SQLSTATES = ("40001", "40P01")
@@ -70,7 +70,7 @@ class Malformed(ServiceError):
 
 
 class Unauthorized(ServiceError):
-    """401: nobody is known to be asking."""
+    """401: the caller is not authenticated."""
 
     status = HTTPStatus.UNAUTHORIZED
     slug = "unauthorized"
@@ -80,7 +80,7 @@ class Unauthorized(ServiceError):
 
 
 class Forbidden(ServiceError):
-    """403: whoever asks is known and may not."""
+    """403: the caller is known but not allowed."""
 
     status = HTTPStatus.FORBIDDEN
     slug = "forbidden"
@@ -115,7 +115,7 @@ class TooLarge(ServiceError):
 
 
 class Unsupported(ServiceError):
-    """415: a body of a kind that no route reads."""
+    """415: a body of a type that no route reads."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     slug = "unsupported-media-type"
@@ -142,8 +142,7 @@ class TooMany(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """503: something this answer needs is away for the moment. `retry_after` in seconds; None where a repeat may do
-    harm."""
+    """503: something this answer needs is temporarily away. `retry_after` in seconds; None if a repeat may do harm."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "unavailable"
@@ -154,20 +153,20 @@ class Unavailable(ServiceError):
 
 
 class TransientError(Exception):
-    """Trying the same thing again later may succeed. Raise or subclass it in messaging and job code."""
+    """A retry may succeed. Raise or subclass it in messaging and job code."""
 
 
 class PermanentError(Exception):
-    """Trying again cannot help. Its text is shown to operators, and to admins as a job's error."""
+    """A retry cannot succeed. Operators see its text, and admins see it as a job's error."""
 
 
 def sqlstate(error: BaseException) -> str:
-    """PostgreSQL's code of a SQLAlchemy error, empty if it has none."""
+    """PostgreSQL's code of a SQLAlchemy error; empty without one."""
     return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether PostgreSQL or a network peer is away, as opposed to an answer we do not like."""
+    """Whether PostgreSQL or a network peer is away, as opposed to an error that it answered."""
     if isinstance(error, DBAPIError):
         return (
             error.connection_invalidated
@@ -178,18 +177,19 @@ def is_outage(error: BaseException) -> bool:
 
 
 def may_be_ours(error: BaseException) -> bool:
-    """Whether an outage may be of our own making: PostgreSQL has ended a transaction that took us too long, or a time
-    limit in our own code has passed. It was, if the same comes again and again while PostgreSQL answers others."""
+    """Whether we may have caused an outage: PostgreSQL ended a transaction that took us too long, or a time limit in
+    our own code passed. We did if the error repeats while PostgreSQL answers other requests.
+    """
     if sqlstate(error).startswith(_NOT_OURS_SQLSTATES):
         return False
     return isinstance(error, SQLAlchemyError) or (isinstance(error, TimeoutError) and error.errno is None)
 
 
 def is_contended(error: BaseException) -> bool:
-    """Whether other transactions were in the way: a serialization failure or a deadlock."""
+    """Whether other transactions caused the error: a serialization failure or a deadlock."""
     return sqlstate(error) in _CONTENDED_SQLSTATES
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same work may succeed when it is done again in a moment."""
+    """Whether the same work may succeed if it is retried soon."""
     return isinstance(error, TransientError | Unavailable) or is_contended(error) or is_outage(error)

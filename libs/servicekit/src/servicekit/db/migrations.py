@@ -33,9 +33,9 @@ def locate(package: str) -> Path:
 
 
 async def migrate(database_url: str, package: str, *, to: str = "heads") -> None:
-    """Bring the database to the newest revision. Several processes may try at once: one works, the others wait.
+    """Migrate the database to the newest revision. If several processes try at once, one migrates and the others wait.
 
-    Each revision is a transaction, save for what it does beside the service's work (`create_index`).
+    Each revision is one transaction, except for what `create_index` and `drop_index` do while the service works.
     to: an earlier revision, for tests of a migration with data.
     """
     config = Config()
@@ -53,7 +53,7 @@ async def migrate(database_url: str, package: str, *, to: str = "heads") -> None
 
 
 async def _alone(connection: AsyncConnection) -> None:
-    """Wait for the lock without a transaction: an index that is built concurrently waits for all that are open."""
+    """Wait for the lock without a transaction, because a concurrent index build waits for all open transactions."""
     while not await connection.scalar(select(func.pg_try_advisory_lock(_LOCK))):
         await connection.rollback()
         await asyncio.sleep(_LOOKS_AGAIN_SECONDS)
@@ -66,7 +66,7 @@ def _upgrade(connection: Connection, config: Config, to: str) -> None:
 
 
 def create_consumer_tables() -> None:
-    """For a revision of a service whose first one made the inbox alone: `message_attempt` and `set_aside`.
+    """Create `message_attempt` and `set_aside`, for a service whose first revision created only the inbox.
 
     Frozen as of this version, as `create_servicekit_tables` is.
     """
@@ -74,10 +74,10 @@ def create_consumer_tables() -> None:
 
 
 def create_index(name: str, table: str, columns: list[Any], **options: Any) -> None:
-    """In a revision: build an index of a big table while the service reads and writes it. As Alembic's otherwise.
+    """In a revision: build an index of a big table while the service uses it. Otherwise as Alembic's.
 
-    What the revision did before is committed by that, so it stands last, and what stands before it must bear to run
-    again: a revision that was interrupted here begins anew, and so does the index.
+    This commits what the revision did before. So call it last, and make the steps before it repeatable: a revision
+    interrupted here runs again from its beginning, with the index.
     """
     with op.get_context().autocommit_block():
         op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
@@ -85,13 +85,13 @@ def create_index(name: str, table: str, columns: list[Any], **options: Any) -> N
 
 
 def drop_index(name: str, table: str) -> None:
-    """In a revision: drop an index without a moment in which the service has to wait. See `create_index`."""
+    """In a revision: drop an index without making the service wait. See `create_index`."""
     with op.get_context().autocommit_block():
         op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
 
 
 def create_kept_answers() -> None:
-    """For a revision of a service whose POSTs take an `Idempotency-Key`: `kept_answer`.
+    """Create `kept_answer`, for a service whose POSTs take an `Idempotency-Key`.
 
     Frozen as of this version, as `create_servicekit_tables` is.
     """
@@ -99,9 +99,9 @@ def create_kept_answers() -> None:
 
 
 def put_urgent_jobs_first() -> None:
-    """For the revision with which a service's `job` table learns who waits for a job.
+    """Add `urgent` to a service's `job` table.
 
-    A database that is made anew has it from its first revision.
+    A new database has the column from its first revision.
     """
     op.execute("ALTER TABLE job ADD COLUMN IF NOT EXISTS urgent boolean NOT NULL DEFAULT false")
     op.execute("COMMENT ON COLUMN job.urgent IS 'somebody waits at a screen'")
@@ -113,7 +113,7 @@ def put_urgent_jobs_first() -> None:
 
 
 def create_servicekit_tables(*, outbox: bool = True, inbox: bool = True, jobs: bool = False) -> None:
-    """For a service's first revision: outbox, inbox and jobs, as `service_metadata` takes them.
+    """Create outbox, inbox and jobs, for a service's first revision. The arguments are those of `service_metadata`.
 
     Frozen as of this version: a later change to these tables is a new function for a new revision.
     """

@@ -1,4 +1,4 @@
-"""LISTEN/NOTIFY as a doorbell: it shortens the wait for work, it never carries the work. Polling is the truth."""
+"""LISTEN/NOTIFY as a doorbell: it shortens the wait for work and never carries work. Polling alone finds all work."""
 
 import asyncio
 from contextlib import suppress
@@ -8,7 +8,7 @@ from sqlalchemy.engine import make_url
 
 
 class Wake:
-    """A bell that loops wait for between polls. A ring wakes one of them, or is kept for the next that waits."""
+    """A bell that loops wait for between polls. A ring wakes one waiting loop, or else the next one that waits."""
 
     def __init__(self) -> None:
         self._rings = asyncio.Queue[None](maxsize=1)
@@ -19,14 +19,14 @@ class Wake:
             self._rings.put_nowait(None)
 
     def clear(self) -> None:
-        """Forget earlier rings: call before looking for work, so that none is missed after."""
+        """Forget earlier rings. Call it before looking for work, so that no later ring is lost."""
         with suppress(asyncio.QueueEmpty):
             self._rings.get_nowait()
 
     async def wait(self, seconds: float) -> bool:
         """Return at the first ring (true), or after `seconds`."""
-        # Not `wait_for`: up to Python 3.11 it swallows a cancellation that comes together with the ring, and whoever
-        # stops a loop would wait for it for ever.
+        # `wait_for` swallows a cancellation that comes together with the ring (Python 3.11 and earlier), so stopping a
+        # loop could take for ever.
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._rings.get()
@@ -56,7 +56,7 @@ class Listener:
             for channel, wakes in self._wakes.items():
                 await connection.add_listener(channel, self._ring)
                 for wake in wakes:
-                    wake.set()  # something may have been notified while nobody listened
+                    wake.set()  # a notification may have come while nobody listened
             await lost.wait()
         finally:
             connection.terminate()

@@ -1,4 +1,4 @@
-"""Rows that are kept for a time: deleted in pieces, so that nobody waits for the upkeep."""
+"""Deletion of old rows in batches, so that no other work waits for it."""
 
 import asyncio
 import time
@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, FromClause, Table, and_, any_, delete, fun
 from servicekit.db.sessions import Sessions
 
 PIECE: Final = 2_000
-"""Rows of one transaction."""
+"""Maximum rows of one transaction."""
 ROUND_SECONDS: Final = 20.0
-"""How long one call goes on at most: a loop that is silent for longer counts as stuck."""
+"""Maximum seconds of one call: a loop that is silent for longer counts as stuck."""
 
 
 async def forget(
@@ -24,10 +24,11 @@ async def forget(
     piece: int = PIECE,
     seconds: float = ROUND_SECONDS,
 ) -> int:
-    """Delete the rows that fit, in the order of an indexed column, each piece in a transaction of its own.
+    """Delete the matching rows, in the order of an indexed column, each batch in a transaction of its own.
 
-    Goes on where the piece before ended, because the rows that it deleted are still in the index. Rests after each
-    piece for as long as it took. Returns how many went; whatever is left after so many seconds goes with the next call.
+    Each batch starts where the previous one ended, because deleted rows stay in the index until vacuum. After each
+    batch it pauses for as long as the batch took. Returns the number of deleted rows; the next call deletes what is
+    left after the time limit.
     """
     tid: ColumnElement[Any] = literal_column("ctid")
     began = time.monotonic()
@@ -35,7 +36,7 @@ async def forget(
     while True:
         further = true() if last is None else along >= last
         of_piece = select(tid).select_from(table).where(and_(*where), further).order_by(along).limit(piece)
-        # As an array: PostgreSQL goes to each row directly, whatever it thinks of the condition.
+        # With an array, PostgreSQL looks each row up directly, whatever it estimates for the condition.
         gone = (
             delete(cast("Table", table))
             .where(tid == any_(func.array(of_piece.scalar_subquery())))

@@ -25,11 +25,11 @@ from servicekit.settings import ServiceSettings
 Sessions = async_sessionmaker[AsyncSession]
 
 _TRUSTED_SECONDS: Final = 5.0
-"""A connection that lay idle for longer is asked whether the server is still there."""
+"""A connection that was idle for longer is tested at checkout."""
 
 
 class Columns:
-    """Which column each annotation of a service's tables means: `class Base(Columns, DeclarativeBase)`."""
+    """The column type of each annotation in a service's tables: `class Base(Columns, DeclarativeBase)`."""
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text,
@@ -43,9 +43,9 @@ class Columns:
 
 
 def service_metadata(*, outbox: bool = True, inbox: bool = True, jobs: bool = False, answers: bool = False) -> MetaData:
-    """The MetaData of a service's declarative base, with servicekit's own tables that the service uses.
+    """The MetaData of a service's declarative base, with those of servicekit's own tables that the service uses.
 
-    inbox: all that a shared subscription needs, `message_attempt` and `set_aside` too.
+    inbox: every table of a shared subscription, including `message_attempt` and `set_aside`.
     """
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     taken = (INBOX, MESSAGE_ATTEMPT, SET_ASIDE)
@@ -61,13 +61,13 @@ def make_engine(settings: ServiceSettings) -> AsyncEngine:
     engine = create_async_engine(
         settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size,
-        max_overflow=0,  # such connections are closed when they come back, and under load made anew at once
+        max_overflow=0,  # overflow connections are closed when returned, and under load opened again at once
         pool_timeout=10,
-        # The pool gives out the connection used last, because each connection prepares its statements anew.
+        # The pool reuses the last used connection first, because each connection prepares its own statements.
         pool_use_lifo=True,
         json_serializer=_to_json,
         json_deserializer=orjson.loads,
-        hide_parameters=True,  # the text of an error goes to the log, values must not
+        hide_parameters=True,  # error texts go to the log, which must hold no values
         connect_args={
             "timeout": 5,
             "prepared_statement_cache_size": 250,
@@ -75,9 +75,9 @@ def make_engine(settings: ServiceSettings) -> AsyncEngine:
                 "application_name": settings.service_name,
                 "timezone": "UTC",
                 "idle_in_transaction_session_timeout": str(idle),
-                # Shorter: else those of a paused process that wait for one another would hold the lock in turn.
+                # Shorter, or transactions of a paused process that wait for one another would hold the lock in turn.
                 "lock_timeout": str(idle // 2),
-                # A process that is paused amid the messages of one statement (asyncpg's executemany) is not idle.
+                # A process paused between the messages of one statement (asyncpg's executemany) does not count as idle.
                 "transaction_timeout": str(idle * 2),
             },
         },
@@ -87,11 +87,11 @@ def make_engine(settings: ServiceSettings) -> AsyncEngine:
 
 
 def _check_at_checkout(engine: AsyncEngine) -> None:
-    """Replace a connection that was lost while it lay in the pool.
+    """Replace a connection that was lost while idle in the pool.
 
-    `pool_pre_ping` asks the server at every checkout, with three round trips: they were almost half of all that a small
-    run sent. The driver knows when the server has closed a connection; only a connection that lay idle can have lost
-    its server unnoticed, so only that one is asked.
+    `pool_pre_ping` tests at every checkout, with three round trips: almost half of all round trips of a small run. The
+    driver notices when the server closes a connection; only an idle connection can have lost its server unnoticed, so
+    only idle ones are tested.
     """
 
     @event.listens_for(engine.sync_engine, "checkin")
@@ -121,8 +121,8 @@ def make_sessions(engine: AsyncEngine, service_name: str) -> Sessions:
 async def transaction(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
     """One transaction per request: committed before the answer is sent, rolled back on any error.
 
-    No query of a read goes on for longer than its caller waits. If PostgreSQL goes away during the commit nobody can
-    say whether it was made: `outcome_unknown` in the state.
+    A read's queries end when its caller stops waiting. If PostgreSQL goes away during the commit, nobody knows whether
+    it was made: the request's state then has `outcome_unknown`.
     """
     runtime = connection.app.state.runtime
     sessions: Sessions = runtime.sessions
@@ -138,7 +138,7 @@ async def transaction(connection: HTTPConnection) -> AsyncIterator[AsyncSession]
             raise
 
 
-# scope="function": without it FastAPI would commit after the answer has gone out, and an answer could lie.
+# scope="function": otherwise FastAPI commits after it has sent the answer, which could then be wrong.
 Session = Annotated[AsyncSession, Depends(transaction, scope="function")]
 """The request's session. Do not commit it."""
 

@@ -97,11 +97,12 @@ KEPT_ANSWER = Table(
 )
 
 OPEN_STATES = ("queued", "running", "waiting")
-# In lines, as PostgreSQL shows it: so it is compared with what the migrations made.
+# The line breaks are PostgreSQL's own, because a test compares this text with the migrated database.
 DUE_AT = literal_column(
     "(\nCASE\n    WHEN state = 'running' THEN lease_until\n    ELSE run_after\nEND)", DateTime(timezone=True)
 )
-"""When somebody may claim an open job; null while it waits for a person. In these words it is in an index."""
+"""Earliest time at which a worker may claim an open job; null while the job waits for a person. An index has exactly
+this expression."""
 _open = text("state IN ('queued', 'running', 'waiting')")
 
 JOB = Table(

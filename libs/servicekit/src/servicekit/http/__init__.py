@@ -1,1 +1,1 @@
-"""HTTP: the edge of a service, who asks, and what is answered."""
+"""HTTP: the edge of a service, authentication, bodies and answers."""
