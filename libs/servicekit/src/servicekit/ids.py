@@ -18,5 +18,5 @@ def uuid7() -> UUID:
 
 
 def uuid7_at(moment: datetime) -> UUID:
-    """The least id that `uuid7` makes at a moment: those of before sort before it."""
+    """The smallest id that `uuid7` makes at an instant; all earlier ids sort before it."""
     return UUID(int=int(moment.timestamp() * 1000) << 80)

@@ -1,12 +1,12 @@
-"""`Idempotency-Key`: a POST that is sent again, because its answer was lost, is not done again.
+"""`Idempotency-Key`: a POST repeated because its answer was lost takes effect only once.
 
-The answer of a POST with a key is kept in the service's own database by the transaction that has its effect, so there
-is never one without the other. The same request with the same key gets the same answer for 24 hours; another request
-with it is refused (422), and one that comes while the first is at work is told so (409). Nothing is kept of a request
-that failed: nothing was done, so it may be tried again with the same key.
+The transaction that has the effect of a POST with a key also stores its answer, so neither exists without the other.
+For 24 hours the same request with the same key gets the same answer. Another request with the key is refused (422); a
+repeat that arrives while the first request is still running gets 409. A failed request stores nothing, so the caller
+can retry it with the same key.
 
-What sets a cookie is made for one browser and holds a secret of it, so it is not kept but made again; such a route must
-do no harm twice. Keys belong to an organization.
+An answer that sets a cookie holds a secret of one browser, so it is not stored; a repeat runs the route again, which
+must then be harmless. Keys belong to an organization.
 """
 
 import functools
@@ -35,7 +35,7 @@ KEPT: Final = timedelta(hours=KEY_HOURS)
 _FORM: Final = re.compile(KEY_PATTERN)
 _AT_WORK_SECONDS: Final = 1
 _FORGOTTEN: Final = 410
-"""In the place of the status of an answer that nobody may see again."""
+"""Replaces the status of an answer whose contents were deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ class _AnsweredBefore(Exception):
 
 
 class KeyedRoute(APIRoute):
-    """`APIRouter(route_class=KeyedRoute)`: the class of every route of the platform API. Its POSTs take a key."""
+    """The class of every route of the platform API: `APIRouter(route_class=KeyedRoute)`. Its POSTs take a key."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **values: Any) -> None:
         self._keyed = "POST" in (values.get("methods") or ())
         super().__init__(path, _after_all_others(endpoint) if self._keyed else endpoint, **values)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Called by FastAPI. What it returns runs inside the request's transaction."""
+        """Called by FastAPI. The returned handler runs inside the request's transaction."""
         handle = super().get_route_handler()
         if not self._keyed:
             return handle
@@ -104,7 +104,7 @@ async def _look_up(request: Request, user: User, session: Session) -> None:
             errors=[{"field": f"header.{IDEMPOTENCY_KEY}", "message": "is no key"}],
         )
     asked = _Asked(session, user.organization_id, key, await _digest(request))
-    # Held until the end of the transaction: whoever gets it sees what an earlier one has committed.
+    # The lock lasts until the end of the transaction, so its next holder sees the committed answer.
     if not await session.scalar(select(func.pg_try_advisory_xact_lock(_lock(asked)))):
         raise Conflict(
             f"A request with this `{IDEMPOTENCY_KEY}` is being worked on. Ask again in a moment.",
@@ -159,21 +159,22 @@ async def _keep(asked: _Asked, response: Response) -> None:
         "created_at": func.now(),
     }
     kept = insert(KEPT_ANSWER).values(organization_id=asked.organization_id, key=asked.key, **values)
-    # One that is there is too old to count, and was not cleaned away yet.
+    # An existing answer is too old to count and not deleted yet.
     await asked.session.execute(
         kept.on_conflict_do_update(index_elements=[KEPT_ANSWER.c.organization_id, KEPT_ANSWER.c.key], set_=values)
     )
 
 
 async def forget_all(session: AsyncSession, organization_id: str) -> None:
-    """Let go of what an organization's answers say, which is what people are: one of them is erased.
+    """Delete the contents of an organization's stored answers, because a person is erased and answers hold personal
+    data.
 
-    That they were given stays: a repeat of one is not done again.
+    The keys stay, so a repeated request still takes effect only once.
     """
     of_organization = update(KEPT_ANSWER).where(KEPT_ANSWER.c.organization_id == organization_id)
     await session.execute(of_organization.values(status=_FORGOTTEN, media_type=None, body=b""))
 
 
 async def forget_old(sessions: Sessions) -> int:
-    """Delete answers older than `KEPT`, in pieces. Returns how many."""
+    """Delete answers older than `KEPT`, in batches. Returns how many."""
     return await forget(sessions, KEPT_ANSWER, KEPT_ANSWER.c.created_at, [KEPT_ANSWER.c.created_at < func.now() - KEPT])

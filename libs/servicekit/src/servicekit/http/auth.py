@@ -1,8 +1,8 @@
-"""Who is asking: short signed tokens (JWT, Ed25519) between services. See contracts.identity for the claims.
+"""Authentication between services by short-lived signed tokens (JWT, Ed25519). See contracts.identity for the claims.
 
-Every service knows every service's public key by `kid` = the service's name. A user's identity is believed from
-webhook-gateway alone, a service's identity from that service alone, and both only when addressed to this service and
-of the kind that the route asks for.
+Every service has the public keys of all services; `kid` is the service's name. A user's identity is accepted only from
+webhook-gateway, a service's identity only from that service, and both only if the token is addressed to this service
+and of the kind that the route requires.
 """
 
 import time
@@ -25,16 +25,17 @@ from servicekit.errors import Forbidden, Unauthorized
 from servicekit.settings import ServiceSettings
 
 LEEWAY_SECONDS = 5
-"""What clocks of two of our machines may differ by."""
+"""Maximum difference between the clocks of two of our machines."""
 
 UNREADABLE_TOKEN: Final = (
     *(JoseError, ValueError, TypeError, LookupError, AttributeError),
     *(ArithmeticError, RecursionError),
 )
-"""What reading a token can raise: its parts are JSON of any shape, such as `["alg"]`, `10**400` or a thousand lists in
-one another, and much of it is looked at before the signature."""
+"""Errors of reading a token. Its parts may be JSON of any shape, such as `["alg"]`, `10**400` or a thousand nested
+lists, and much of it is parsed before the signature is checked.
+"""
 
-# RFC 9864 prefers the name "Ed25519"; the name in use is the contract's, and both are the same signature.
+# RFC 9864 prefers the name "Ed25519", but the contract uses the older name of the same signature.
 warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
 
 
@@ -48,7 +49,7 @@ def sign(
 ) -> str:
     """A token signed by this service for the service `audience`, valid for `lifetime` seconds.
 
-    `claims` are the token's own, beside iss, aud, iat, nbf and exp.
+    `claims` are added to iss, aud, iat, nbf and exp.
     """
     key = _signing_key(settings.signing_key.get_secret_value())
     now = int(time.time())
@@ -63,17 +64,17 @@ def _signing_key(jwk: str) -> OKPKey:
 
 
 def sign_user(settings: ServiceSettings, audience: str, identity: UserIdentity) -> str:
-    """What webhook-gateway sends along for a signed-in user: `Authorization: Bearer <this>`."""
+    """The token that webhook-gateway sends for a signed-in user: `Authorization: Bearer <this>`."""
     return sign(settings, audience, "user+jwt", {"sub": identity.user_id, **identity.model_dump(mode="json")})
 
 
 def sign_service(settings: ServiceSettings, audience: str) -> str:
-    """What a service sends when it asks in its own name: `Authorization: Bearer <this>`."""
+    """The token that a service sends in its own name: `Authorization: Bearer <this>`."""
     return sign(settings, audience, "service+jwt", {"sub": settings.service_name})
 
 
 class Verifier:
-    """Checks tokens that are addressed to one service."""
+    """Checks tokens addressed to one service."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._audience = settings.service_name
@@ -82,11 +83,11 @@ class Verifier:
 
     @property
     def services(self) -> Collection[str]:
-        """Whose keys are known."""
+        """The services whose keys are known."""
         return self._keys.keys()
 
     def verify(self, token: str, *kinds: IdentityType, signers: Collection[str]) -> dict[str, Any]:
-        """The claims. Unauthorized if anything at all is not as agreed; the reason goes to nobody but the log."""
+        """The claims. Unauthorized if anything is not as agreed; only the log gets the reason."""
 
         def key_of(guest: Any) -> Any:
             kid = guest.headers().get("kid")
@@ -116,7 +117,7 @@ class Verifier:
 
 
 def bearer(connection: HTTPConnection) -> str:
-    """The token of the Authorization header. Unauthorized if there is none."""
+    """The token of the Authorization header. Unauthorized without one."""
     scheme, _, token = connection.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("Send an `Authorization: Bearer` header.")
@@ -124,15 +125,15 @@ def bearer(connection: HTTPConnection) -> str:
 
 
 async def known_service(connection: HTTPConnection) -> None:
-    """Unauthorized unless a service of ours has signed, for whomever: before more is read than the head."""
+    """Unauthorized unless one of our services signed the token, for any identity. Called before the body is read."""
     verifier: Verifier = connection.app.state.verifier
     verifier.verify(bearer(connection), "user+jwt", "service+jwt", signers=verifier.services)
 
 
 async def internal_identity(connection: HTTPConnection) -> UserIdentity:
-    """The user that webhook-gateway signed for. The organization comes from here and nowhere else.
+    """The user that webhook-gateway signed for. This is the only source of the organization.
 
-    Forbidden without a role in this product: the platform's identity provider signs in its other members as well.
+    Forbidden for a user without a role in this product, because the platform's identity provider signs in others too.
     """
     verifier: Verifier = connection.app.state.verifier
     claims = verifier.verify(bearer(connection), "user+jwt", signers={WEBHOOK_GATEWAY})
@@ -160,7 +161,7 @@ Admin = Annotated[UserIdentity, Depends(_admin)]
 
 
 def service_identity(allowed: Collection[str]) -> Callable[[HTTPConnection], Awaitable[str]]:
-    """A dependency for calls between services: the name of the asking service, which must be one of `allowed`.
+    """A dependency for calls between services: the name of the calling service, which must be one of `allowed`.
 
     Caller = Annotated[str, Depends(service_identity({PEOPLE_SYNC, CALENDAR_SYNC}))]
     """

@@ -35,16 +35,18 @@ from servicekit.http.wording import encodable, sentence
 from servicekit.telemetry import METRICS
 
 CLIENT_LEFT: Final = 499
-"""For log and metrics: whoever asked went away before the body was complete."""
+"""Status for log and metrics: the caller disconnected before the body was complete."""
 CORRELATION_HEADER: Final = "X-Correlation-ID"
 _OPAQUE_ID: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-"""A UUID or as many hexadecimal digits: nobody's name or address gets into our logs and messages as an id."""
+"""A UUID or as many hexadecimal digits, so that no caller can write names or addresses into our logs and messages as an
+id.
+"""
 _SUSPECT_ESCAPE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _UNSTORABLE_TEXT: Final = "The text holds a character that does not exist: write it again."
 _TOO_LONG: Final = "This took the database too long: ask for less, or try again in a few seconds."
 _UNSTORABLE_FIELD: Final = "holds a character that does not exist: write it again"
-"""The reader sees this behind the field's name."""
+"""Shown after the field's name."""
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MOST_NAMED: Final = 20
 _LONGEST_PLACE: Final = 200
@@ -52,7 +54,7 @@ _CORRECT: Final = "Correct the fields named in `errors` and send it again."
 _SEND_JSON: Final = "Send the body as JSON, with the header `Content-Type: application/json`."
 _NO_UTF8: Final = "The body is not valid UTF-8: send JSON in UTF-8."
 REPEATABLE: Final = ("GET", "HEAD", "PUT", "DELETE")
-"""Methods of which HTTP says that a repeat does no harm."""
+"""Methods that HTTP defines as idempotent."""
 MAY_BE_MADE: Final = "Your change may or may not have been made."
 _CANNOT_STORE_TEXT: Final = ("22021", "22P05")  # character not in repertoire, untranslatable character
 _Place: TypeAlias = "tuple[_Place | None, str | int]"
@@ -63,7 +65,7 @@ log = structlog.get_logger(__name__)
 def problem(error: ServiceError) -> JSONResponse:
     """A problem document (RFC 9457). `type` is relative: `/problems/<slug>`.
 
-    `instance` is the correlation id and not the path, which may be anything that somebody has pasted into an address.
+    `instance` is the correlation id, not the path, since callers may paste anything into an address.
     """
     document = {
         "type": f"/problems/{error.type}",
@@ -77,7 +79,7 @@ def problem(error: ServiceError) -> JSONResponse:
 
 
 def _of_database(error: SQLAlchemyError) -> ServiceError | None:
-    """What a caller is told of it; None if nobody expects such an error."""
+    """The answer to the caller about a database error; None for an unexpected error."""
     if sqlstate(error) == "57014":
         log.warning("a query took too long", exc_info=error)
         return Unavailable(_TOO_LONG, slug="read-too-slow")
@@ -93,7 +95,7 @@ def _of_database(error: SQLAlchemyError) -> ServiceError | None:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Turn everything that can go wrong into a problem document."""
+    """Turn every error into a problem document."""
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
@@ -104,11 +106,11 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
         problems = error.errors()
-        if isinstance(error.body, bytes):  # which FastAPI parses only if its header calls it JSON
+        if isinstance(error.body, bytes):  # FastAPI parses a body only if its header says JSON
             return problem(Unsupported(_SEND_JSON))
         if any(item["type"] == "json_invalid" for item in problems):
             return problem(Malformed("The body is not valid JSON."))
-        # Only places and messages: the input may be personal, and may be unencodable.
+        # No input values: they may be personal, or impossible to encode.
         errors = [
             {"field": encodable(".".join(map(str, item["loc"]))), "message": encodable(sentence(item))}
             for item in problems
@@ -135,7 +137,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def _as_far_as_known(request: Request, error: ServiceError) -> ServiceError:
-    """A repeat is asked for only where it does no harm: nothing was done, or what was done is not done twice."""
+    """Suggest a retry only if it is harmless: either nothing was done, or the effect cannot happen twice."""
     if not getattr(request.state, "outcome_unknown", False):
         return error
     if request.method in REPEATABLE or IDEMPOTENCY_KEY in request.headers:
@@ -161,7 +163,7 @@ def _plain(request: Request, raised: HTTPException) -> JSONResponse:
 
 
 def _methods(request: Request) -> list[str]:
-    """Every method of the address: each of its routes knows only its own."""
+    """All methods of the address, since each of its routes knows only its own."""
     asked = {"type": "http", "path": request.scope["path"], "root_path": request.scope["root_path"], "headers": []}
 
     def answered(method: str) -> bool:
@@ -182,7 +184,7 @@ def _unexpected(error: Exception) -> JSONResponse:
 
 
 class Edge:
-    """The outermost ASGI layer. `headers` are put on every answer."""
+    """The outermost ASGI layer. Every answer gets `headers`."""
 
     def __init__(self, app: ASGIApp, *, bodies: Rules, headers: Mapping[str, str]) -> None:
         self._app = app
@@ -209,7 +211,7 @@ class Edge:
                     headers = MutableHeaders(scope=message)
                     headers[CORRELATION_HEADER] = bound.correlation_id
                     headers.update(self._headers)
-                    # Answers are people's data unless their route says otherwise: no cache keeps them.
+                    # Answers hold personal data unless their route says otherwise, so no cache may store them.
                     headers.setdefault("Cache-Control", "no-store")
                 await send(message)
 
@@ -251,7 +253,7 @@ def _judge_body(body: bytes, *, texts: bool) -> None:
 
 
 def _require_utf8(body: bytes) -> None:
-    """Malformed for UTF-16, UTF-32 and halves of characters, all of which Python's parser takes (RFC 8259, 8.1)."""
+    """Malformed for UTF-16, UTF-32 and lone surrogates, all of which Python's parser accepts against RFC 8259, 8.1."""
     try:
         body.decode()
     except UnicodeDecodeError as error:
@@ -261,12 +263,12 @@ def _require_utf8(body: bytes) -> None:
 
 
 def _unstorable_fields(body: bytes) -> list[str]:
-    """The places of texts that cannot be stored, `_MOST_NAMED` at most. A name counts as the object that has it."""
+    """The paths of texts that cannot be stored, `_MOST_NAMED` at most. A wrong name is reported at its object."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return []  # not JSON: whoever parses it will say so
-    # A place holds its own name and the place above it; only a wrong one is written out.
+        return []  # not JSON: the parser reports it later
+    # A place is its name and its parent; only the path of a wrong text is written out.
     remaining: list[tuple[_Place, Any]] = [((None, "body"), document)]
     found: list[str] = []
     while remaining and len(found) < _MOST_NAMED:

@@ -1,4 +1,4 @@
-"""Do the loops of a process make progress, and do the things it needs answer. See `operators` for who is told."""
+"""The progress of a process's loops, and the state of what it depends on. See `operators` for the answers."""
 
 import asyncio
 import time
@@ -23,24 +23,24 @@ class Health:
     _probes: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
 
     def expect_beats(self, name: str, *, within: float) -> None:
-        """From now on `name` must beat at least every `within` seconds."""
+        """Require from now on that `name` beats at least every `within` seconds."""
         self._limits[name] = within
         self.beat(name)
 
     def beat(self, name: str) -> None:
-        """`name` has made progress."""
+        """Note that `name` has made progress."""
         self._beats[name] = time.monotonic()
 
     def forget(self, name: str) -> None:
-        """`name` has ended as it should."""
+        """Note that `name` has ended normally."""
         self._limits.pop(name, None)
 
     def probe(self, name: str, check: Callable[[], Awaitable[None]]) -> None:
-        """`check` raises while this process cannot do its work; the text of the error is shown on `/readyz`."""
+        """Add a probe. `check` raises while this process cannot do its work; `/readyz` shows the text of the error."""
         self._probes[name] = check
 
     def silent(self) -> dict[str, float]:
-        """Loops that have not beaten in time, and for how many seconds."""
+        """Overdue loops, with the seconds since their last beat."""
         now = time.monotonic()
         return {
             name: round(now - self._beats[name], 1)
@@ -49,7 +49,7 @@ class Health:
         }
 
     async def failing(self) -> dict[str, str]:
-        """Probes that failed, and why."""
+        """Failed probes, with the reasons."""
         results = await asyncio.gather(*(self._check(name) for name in self._probes))
         return {name: reason for name, reason in zip(self._probes, results, strict=True) if reason is not None}
 
@@ -74,6 +74,8 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/livez")
 async def livez(request: Request) -> JSONResponse:
-    """For a load balancer: 200 while every loop makes progress, else 503. Which one is for the operator's port."""
+    """For a load balancer: 200 while every loop makes progress, else 503. Only the operator's port names the silent
+    loop.
+    """
     silent = request.app.state.runtime.health.silent()
     return JSONResponse({"status": "stuck" if silent else "ok"}, 503 if silent else 200)

@@ -1,8 +1,8 @@
-"""The body of a request: read when somebody asks for it, within limits of size, time and memory.
+"""The body of a request: read on demand, within limits of size, time and memory.
 
-By then the route is known, and who sends it: a call without a token, or to nowhere, is answered with its body unread.
-What still comes of a refused body is dropped by `servicekit.http.protocol` for a while: a connection that is closed
-while something unread waits in it takes the answer with it.
+By then the route and the caller are known, so a call without a token or to an unknown address is answered before its
+body is read. `servicekit.http.protocol` discards the rest of a refused body for a while, because closing a connection
+with unread data loses the answer.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from servicekit.errors import TooLarge, TooMany, TooSlow, Unavailable
 
 DEFAULT_BODY_LIMIT: Final = 1024 * 1024
 SLOWEST: Final = 32 * 1024
-"""Bytes per second: a large body has a second more for each of them that has come."""
+"""Minimum rate in bytes per second: each received SLOWEST bytes extend the deadline by a second."""
 
 SHARE: Final = 4
 """One organization's bodies may hold a quarter of the budget."""
 ORGANIZATION: Final = "organization_id"
-"""In the request's state: whose body it is, from whoever has checked the token."""
+"""Key in the request's state for the body's organization, set once the token is checked."""
 
 Admit = Callable[[HTTPConnection], Awaitable[None]]
 """Raises a ServiceError unless this caller may send a body."""
@@ -33,11 +33,11 @@ class Judge(Protocol):
     """Raises a ServiceError for a body that no route can take."""
 
     def __call__(self, body: bytes, *, texts: bool) -> None:
-        """texts: also for one text that cannot be stored."""
+        """texts: also raise for a text that cannot be stored."""
 
 
 class Budget:
-    """Bytes that the bodies of all requests of a process may hold at the same time; of one organization's a share."""
+    """The bytes that all request bodies of a process may hold at once; one organization may use a share of them."""
 
     def __init__(self, size: int) -> None:
         self.free = size
@@ -45,7 +45,9 @@ class Budget:
         self._held: Counter[str] = Counter()
 
     def take(self, count: int, whose: str | None) -> None:
-        """Unavailable if there is no room, TooMany if this organization has its share. whose: None if nobody knows."""
+        """Unavailable if the budget is used up, TooMany if the organization's share is. whose: None for an unknown
+        organization.
+        """
         if whose is not None and self._held[whose] + count > self._share:
             raise TooMany("Your organization is sending too much at the moment. Nothing was changed.", retry_after=5)
         if count > self.free:
@@ -57,7 +59,7 @@ class Budget:
             self._held[whose] += count
 
     def give_back(self, count: int, whose: str | None) -> None:
-        """Give back taken bytes of the budget, all or a part."""
+        """Return taken bytes to the budget, all or a part."""
         self.free += count
         if whose is not None:
             self._held[whose] -= count
@@ -67,21 +69,21 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds for the bodies of a process."""
+    """The rules for the bodies of a process."""
 
     budget: Budget
     seconds: float
-    """For a body to be complete; see SLOWEST."""
+    """Time for a body to be complete; see SLOWEST."""
     limits: Mapping[str, int] = field(default_factory=dict)
-    """Bytes by the route's template, for routes that take more than 1 MiB."""
+    """Maximum bytes by the route's template, for routes that accept more than 1 MiB."""
     texts_judged: Collection[str] = ()
-    """Templates of routes that refuse text which cannot be stored themselves, record by record."""
+    """Templates of routes that check each record themselves for text that cannot be stored."""
     admit: Admit | None = None
-    """None where every endpoint reads its body itself, after it knows who sends it."""
+    """None if every endpoint reads its body itself, after it has authenticated the caller."""
 
 
 class Intake:
-    """The `receive` of one request; `close` when the request is over."""
+    """The `receive` of one request. Call `close` when the request is over."""
 
     def __init__(self, scope: Scope, receive: Receive, rules: Rules, judge: Judge) -> None:
         self._scope = scope
@@ -92,10 +94,10 @@ class Intake:
         self._held = 0
         self._whose: str | None = None
         self.left = False
-        """The caller went away before the body was complete."""
+        """The caller disconnected before the body was complete."""
 
     async def __call__(self) -> Message:
-        """The whole body first. ServiceError if it is refused."""
+        """Give the whole body at the first call. ServiceError if it is refused."""
         if self._asked:
             return await self._receive()
         self._asked = True
@@ -108,7 +110,7 @@ class Intake:
         return {"type": "http.request", "body": body, "more_body": False}
 
     def close(self) -> None:
-        """Nobody holds the body any more."""
+        """Return the body's bytes to the budget."""
         self._rules.budget.give_back(self._held, self._whose)
         self._held = 0
 

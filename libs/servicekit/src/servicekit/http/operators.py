@@ -1,7 +1,7 @@
-"""The operator's port of a process: `/livez`, `/readyz` and `/metrics`, where nobody else's traffic arrives.
+"""The operator's port of a process, separate from the public one: `/livez`, `/readyz` and `/metrics`.
 
-Reasons name hosts, topics and loops, metrics tell who is busy, and a probe costs a question to PostgreSQL and Kafka:
-none of it is for callers of the service's port, which anybody may be.
+Reasons name hosts, topics and loops, metrics reveal who is busy, and each probe costs a request to PostgreSQL and
+Kafka, so callers of the service's public port get none of this.
 """
 
 import asyncio
@@ -22,24 +22,24 @@ from servicekit.telemetry import REGISTRY
 
 
 class SecondServer(uvicorn.Server):
-    """For a process whose signals another server, or pytest, attends to."""
+    """A server that leaves signals to the process's main server, or to pytest."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Nothing is captured."""
+        """Capture no signals."""
         yield
 
 
 def make_app(health: Health) -> Starlette:
-    """The three answers, as an ASGI app."""
+    """The ASGI app with the three routes."""
 
     async def livez(_: Request) -> Response:
-        """200 while every loop makes progress; 503 names the silent ones: the process should be restarted."""
+        """200 while every loop makes progress; 503 names the silent ones, and the process should be restarted."""
         silent = health.silent()
         return JSONResponse({"status": "stuck" if silent else "ok", "silent": silent}, 503 if silent else 200)
 
     async def readyz(_: Request) -> Response:
-        """200 while all probes answer; 503 names the failing ones: it may pass by itself."""
+        """200 while all probes succeed; 503 names the failing ones, which may recover by themselves."""
         failing = await health.failing()
         return JSONResponse({"status": "not ready" if failing else "ok", "failing": failing}, 503 if failing else 200)
 
@@ -54,7 +54,7 @@ def make_app(health: Health) -> Starlette:
 
 @asynccontextmanager
 async def listening(settings: ServiceSettings, health: Health) -> AsyncIterator[int]:
-    """Answer on the operator's port for as long as the block lasts; yields the port. OSError if it is taken."""
+    """Serve the operator's port until the block ends; yields the port. OSError if it is taken."""
     family = socket.AF_INET6 if ":" in settings.operator_host else socket.AF_INET
     listener = socket.create_server((settings.operator_host, settings.operator_port), family=family)
     config = uvicorn.Config(

@@ -14,12 +14,12 @@ _BIGGEST_POSITION: Final = 2**31 - 1
 
 
 def encode(*key: str | int) -> str:
-    """What a caller sends back as `after`: opaque to it."""
+    """The opaque value that a caller sends back as `after`."""
     return base64.urlsafe_b64encode(json.dumps(key, ensure_ascii=False).encode()).decode().rstrip("=")
 
 
 def decode(after: str, *types: Callable[[Any], Any]) -> list[Any]:
-    """The key of the last row before the page. Invalid (422) for what `encode` never made."""
+    """The key of the last row before the page. Invalid (422) for a value that `encode` did not make."""
     try:
         key = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
         if not isinstance(key, list) or len(key) != len(types):
@@ -30,7 +30,7 @@ def decode(after: str, *types: Callable[[Any], Any]) -> list[Any]:
 
 
 def unknown() -> Invalid:
-    """For a key that leads to no row."""
+    """The error for a key without a row."""
     return Invalid(
         "`after` is not from a page of this list: leave it out to begin at the start.",
         errors=[{"field": "after", "message": "is not the `next` of a page of this list"}],
@@ -38,7 +38,7 @@ def unknown() -> Invalid:
 
 
 def number(part: Any) -> int:
-    """A part of a key that is compared with a bigint; for `decode`."""
+    """Parser for `decode`: a part of a key that is compared with a bigint."""
     found = int(part)
     if abs(found) > _BIGGEST:
         raise ValueError(part)
@@ -46,7 +46,7 @@ def number(part: Any) -> int:
 
 
 def position(part: Any) -> int:
-    """A part of a key that is compared with an integer column; for `decode`."""
+    """Parser for `decode`: a part of a key that is compared with an integer column."""
     found = number(part)
     if abs(found) > _BIGGEST_POSITION:
         raise ValueError(part)
@@ -54,7 +54,7 @@ def position(part: Any) -> int:
 
 
 def instant(part: Any) -> datetime:
-    """A part of a key that is compared with a time; for `decode`."""
+    """Parser for `decode`: a part of a key that is compared with a time."""
     found = datetime.fromisoformat(part)
     if found.tzinfo is None:
         raise ValueError(part)
@@ -62,15 +62,15 @@ def instant(part: Any) -> datetime:
 
 
 def string(part: Any) -> str:
-    """A part of a key that is compared with text; for `decode`."""
+    """Parser for `decode`: a part of a key that is compared with text."""
     found = str(part)
-    found.encode()  # halves of surrogate pairs cannot be sent to the database, and NUL is no text to it
+    found.encode()  # the database takes neither lone surrogates nor NUL
     if "\0" in found:
         raise ValueError(part)
     return found
 
 
 def contains(text: str) -> str:
-    """A LIKE pattern for text anywhere, its own wildcards taken literally."""
+    """A LIKE pattern that finds the text anywhere; wildcards in the text are escaped."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it with h11, with an end to waiting for a caller."""
+"""uvicorn's HTTP/1.1 with h11, plus time limits for slow callers."""
 
 import asyncio
 from typing import Any, ClassVar, Final
@@ -7,15 +7,15 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LONGEST_HEAD: Final = 64 * 1024
-"""Bytes of a head, of the trailers, and of a chunk's line with its extensions: h11 holds no more of any of them."""
+"""Maximum bytes that h11 buffers of a head, of the trailers, and of a chunk's line with its extensions."""
 
 
 def serving(*, trusted_proxies: str = "") -> dict[str, Any]:
-    """Arguments of `uvicorn.Config` for a port that anybody may reach."""
+    """Arguments of `uvicorn.Config` for a public port."""
     return {
         "http": Door,
         "h11_max_incomplete_event_size": LONGEST_HEAD,
-        # uvicorn's own default believes everybody who connects from this machine.
+        # uvicorn's default trusts every client on this machine.
         "proxy_headers": bool(trusted_proxies),
         "forwarded_allow_ips": trusted_proxies,
         "log_config": None,
@@ -25,16 +25,16 @@ def serving(*, trusted_proxies: str = "") -> dict[str, Any]:
 
 
 class Door(H11Protocol):
-    """Ends a connection whose caller keeps us waiting: for a head, for the rest of a body that is answered already, or
-    for our answer to be taken.
+    """Closes a connection whose caller is too slow: with a head, with the rest of an already answered body, or with
+    reading our answer.
 
-    uvicorn bounds the silence after an answer alone. The time for a body that is wanted is bounded where it is read.
+    uvicorn itself only limits the idle time after an answer. `Intake` limits the time for a body that is being read.
     """
 
     patience: ClassVar[float] = 20.0
-    """Seconds without progress. A connection is looked at four times in it, so it may take a quarter longer."""
+    """Maximum seconds without progress. Four checks fall into this time, so a connection may last a quarter longer."""
     slowest: ClassVar[int] = 1024
-    """Bytes per second of an answer that are progress: whoever takes less would hold our memory for ever."""
+    """Minimum bytes per second at which a caller must read an answer, or it would hold our memory for ever."""
 
     _timer: asyncio.TimerHandle | None = None
     _since = 0.0
@@ -55,17 +55,17 @@ class Door(H11Protocol):
         super().connection_lost(exc)
 
     def resume_writing(self) -> None:
-        """Called when the caller has taken most of what waited for them."""
+        """Called when the caller has read most of the buffered answer."""
         self._drained = True
         super().resume_writing()
 
     def on_response_complete(self) -> None:
-        """Called when an answer is sent, whether or not its request was read to the end."""
-        self.cycle.body = bytearray()  # of no use any more, and the connection may stay
+        """Called when an answer was sent, whether or not its request was read completely."""
+        self.cycle.body = bytearray()  # no longer needed, while the connection may stay open
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Called for what is no HTTP, which may also come behind an answer."""
+        """Called for bytes that are not HTTP, which may also follow an answer."""
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             super().send_400_response(msg)
         else:
@@ -79,13 +79,13 @@ class Door(H11Protocol):
         if self._goes_on():
             self._since = now
         elif now - self._since >= self.patience:
-            # close() would wait until the caller has taken what is there for them.
+            # close() would wait until the caller has read the buffered answer.
             self.transport.abort()
             return
         self._look_again()
 
     def _goes_on(self) -> bool:
-        """Whether the caller has done something since the last look, or has nothing to do."""
+        """Whether the caller has made progress since the last check, or is not expected to."""
         unsent, before = self.transport.get_write_buffer_size(), self._unsent
         drained, owed, owed_before = self._drained, (self.conn.their_state, self.cycle), self._owed
         self._unsent, self._drained, self._owed = unsent, False, owed

@@ -1,4 +1,4 @@
-"""Lists as files that a spreadsheet opens: CSV in UTF-8, page by page, without anything that it would carry out."""
+"""Lists as files for spreadsheets: CSV in UTF-8, page by page, with formulas made harmless."""
 
 import csv
 import io
@@ -12,11 +12,11 @@ from contracts.http.common import Page
 from servicekit.db.sessions import Sessions
 
 AT_ONCE: Final = 500
-"""Items of one page of a file."""
+"""Items per page of a file."""
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""What a spreadsheet takes for the beginning of a formula."""
+"""The first characters of a formula."""
 Read = Callable[[AsyncSession, str | None], Awaitable[Page[Any]]]
-"""Reads the page behind `after`."""
+"""Reads the page after `after`."""
 
 
 async def answer(
@@ -26,9 +26,10 @@ async def answer(
     read: Read,
     lines: Callable[[Any], Iterable[Sequence[Any]]],
 ) -> StreamingResponse:
-    """The whole list as `<name>.csv`. What keeps the first page from being read is raised before anything is sent.
+    """The whole list as `<name>.csv`. Errors of the first page are raised before anything is sent.
 
-    Each page is a transaction of its own: a slow reader holds none. lines: of one item, each with a cell per column.
+    Each page is read in a transaction of its own, so a slow reader holds none open. lines: the lines of one item, each
+    with a cell per column.
     """
     async with sessions() as session:
         first = await read(session, None)
@@ -47,7 +48,7 @@ async def answer(
 
 
 def file(name: str, content: AsyncIterator[bytes]) -> StreamingResponse:
-    """CSV that is sent as it is made."""
+    """CSV that is sent while it is made."""
     return StreamingResponse(
         content,
         media_type="text/csv; charset=utf-8",
@@ -63,7 +64,7 @@ def written(rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 def cell(value: Any) -> str:
-    """A value in one cell: the parts of an address, or the people of a family, with commas."""
+    """A value as one cell; the parts of an address and the people of a family are separated by commas."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -76,5 +77,5 @@ def cell(value: Any) -> str:
 
 
 def safe(text: str) -> str:
-    """A quote before what a spreadsheet would carry out: names and values are typed by others."""
+    """The value with a quote before a formula, because others type names and values."""
     return f"'{text}" if text.startswith(_FORMULAS) else text

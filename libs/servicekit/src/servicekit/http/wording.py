@@ -1,4 +1,4 @@
-"""What is wrong with an input, in words for whoever sent it: pydantic's are for Python's developers."""
+"""Validation errors in words for API callers, because pydantic's texts address Python developers."""
 
 from typing import Final
 
@@ -37,11 +37,11 @@ _EMAIL: Final = "Write an email address, such as name@example.org."
 
 
 def sentence(error: ErrorDetails) -> str:
-    """One of `ValidationError.errors()`. Of types that the table does not have, pydantic's own words."""
+    """The sentence for one of `ValidationError.errors()`; pydantic's own text for a type that the table lacks."""
     values = error.get("ctx", {})
     if values.get("min_length") == 1:
         return _EMPTY
-    # A text that a function looked at first is measured like a list.
+    # pydantic measures a text behind a validator function like a list.
     of_text = f"string_{error['type']}" if isinstance(error["input"], str) else ""
     for name in (of_text, error["type"]):
         if name in _SENTENCES:
@@ -53,5 +53,5 @@ def sentence(error: ErrorDetails) -> str:
 
 
 def encodable(text: str) -> str:
-    """A name of a caller's own, which JSON's escapes may have made of halves of characters, as it can be answered."""
+    """A caller's field name in a form that can be encoded, since JSON escapes may leave lone surrogates in it."""
     return text.encode("utf-8", "replace").decode()
