@@ -1,8 +1,8 @@
 """Long work as rows: claimed under a lease, guarded by a fence, continued at its checkpoint by the next worker.
 
 A job is open (queued, running, waiting) or over (done, failed, cancelled); one open job per kind and organization.
-The lease says who works now and is renewed in the background by the database's clock. The fence grows with every
-claim: a worker that was paused past its lease finds the fence moved, and cannot commit anything.
+The lease names the current worker and is renewed in the background, by the database's clock. The fence grows with every
+claim, so a worker that was paused past its lease cannot commit anything.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ from servicekit.ids import uuid7, uuid7_at
 
 CHANNEL = "job"
 KEPT = timedelta(days=30)
-"""How long a job that is over can be looked at. What a service shows for longer it keeps in tables of its own."""
+"""How long an ended job can be read. A service keeps in its own tables what it shows for longer."""
 State = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
 Run = Callable[[Any, Any], Awaitable[None]]
 """`async def run(job: JobContext, resources: Resources) -> None`; returning means done."""
@@ -33,7 +33,7 @@ _now = func.clock_timestamp()
 
 
 class LeaseLost(Exception):
-    """Somebody else works on this job now, or may. Stop at once, write nothing, ask the vendor nothing."""
+    """Another worker has this job now, or may have it. Stop at once, write nothing, send the vendor nothing."""
 
 
 class StopRequested(Exception):
@@ -41,12 +41,12 @@ class StopRequested(Exception):
 
 
 class TurnOver(Exception):
-    """Raised by `JobContext.stop_if_requested`: the job leaves its slot to another and is continued after it."""
+    """Raised by `JobContext.stop_if_requested`: the job leaves its slot to another job and continues later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it stands in its row."""
+    """A job as stored."""
 
     id: UUID
     kind: str
@@ -70,11 +70,11 @@ async def enqueue(
 ) -> tuple[UUID, bool]:
     """Queue a job, or join the one that is open. Returns its id and whether it is new.
 
-    urgent: somebody waits at a screen, so it goes before those that nobody waits for. One that is joined stays where it
-    is: see `hurry`.
+    urgent: somebody waits at a screen, so the job goes before jobs that are not urgent. A joined job keeps its place;
+    see `hurry`.
 
-    The partial unique index decides between two that press at once: the later insert waits for the earlier
-    transaction and then finds its row.
+    If two callers enqueue at once, the partial unique index decides: the later insert waits for the earlier transaction
+    and then finds its row.
     """
     for _ in range(5):
         created = await session.scalar(
@@ -103,15 +103,15 @@ async def enqueue(
         )
         if existing is not None:
             return existing, False
-        # The open job ended between the two statements: try to be the next one.
+        # The open job ended between the two statements, so try again.
     raise AssertionError(f"job {kind} of {organization_id}: neither created nor found")
 
 
 async def hurry(session: AsyncSession, job_id: UUID, *, waits: bool = True) -> None:
-    """Somebody waits at a screen for an open job: it goes before those that nobody waits for.
+    """Make an open job urgent, because somebody now waits for it at a screen.
 
-    waits: for the step that the job is amid, whose transaction holds its row. A caller that has rows of the
-    organization locked must not: then a job amid a step stays as it is.
+    waits: wait for the job's current step, whose transaction holds its row. A caller that has locked rows of the
+    organization must not wait; then a job in the middle of a step stays as it is.
     """
     row = select(JOB.c.id).where(JOB.c.id == job_id, JOB.c.state.in_(OPEN_STATES), ~JOB.c.urgent)
     found = await session.scalar(row.with_for_update(skip_locked=not waits))
@@ -131,9 +131,9 @@ async def get(session: AsyncSession, job_id: UUID, organization_id: str) -> Job:
 
 
 async def request_stop(session: AsyncSession, job_id: UUID) -> State | None:
-    """*Stop safely*: a job that is not running is cancelled now, a running one is told to stop at its next step.
+    """*Stop safely*: cancel a job that is not running, and ask a running one to stop at its next step.
 
-    Returns the state after it; None if the job is over or does not exist.
+    Returns the new state; None if the job is over or does not exist.
     """
     state = await session.scalar(
         update(JOB)
@@ -155,7 +155,7 @@ async def resume(
 ) -> bool:
     """Queue a waiting job again, with a new checkpoint if one is given. False if it was not waiting.
 
-    urgent: somebody waits at a screen for what it does now.
+    urgent: somebody waits at a screen for its next steps.
     """
     values: dict[str, Any] = {"state": "queued", "run_after": _now, "updated_at": _now}
     if urgent:
@@ -170,16 +170,16 @@ async def resume(
 
 
 async def forget_old(sessions: Sessions) -> int:
-    """Delete jobs that have been over for longer than `KEPT`, in pieces. Returns how many."""
-    # Ids sort by the time of their making: nothing that is older than this one is looked at for nothing.
+    """Delete jobs that have been over for longer than `KEPT`, in batches. Returns how many."""
+    # Ids sort by creation time, so this bound keeps the query from reading younger rows.
     oldest = uuid7_at(datetime.now(UTC) - KEPT)
     return await forget(sessions, JOB, JOB.c.id, [JOB.c.id < oldest, JOB.c.finished_at < func.now() - KEPT])
 
 
 async def ring(session: AsyncSession) -> None:
-    """Wake every claimer, of whatever kind, when this transaction commits."""
+    """Wake the claimers of all kinds when this transaction commits."""
     await session.execute(select(func.pg_notify(CHANNEL, "")))
 
 
 class JobFailed(PermanentError):
-    """Raise it in a job for an end that a person should read: the text becomes the job's `error`."""
+    """Raise it in a job to fail with a text for people, stored as the job's `error`."""

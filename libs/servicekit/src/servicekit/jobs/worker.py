@@ -1,12 +1,12 @@
-"""The side of `servicekit.jobs.queue` that does the work: claims, renews, checkpoints, ends.
+"""Workers for `servicekit.jobs.queue`: they claim jobs, renew leases, store checkpoints and end jobs.
 
-Slots are shared by turns. A job keeps its slot for as long as nobody waits; once it has had it for `turn_seconds` and
-another job of its kind is due, it leaves between two steps, goes to the end of the queue and continues at its
-checkpoint. So a short job is never behind long ones, however many there are.
+Jobs take turns in the slots. A job keeps its slot while no other job waits. Once it has had the slot for `turn_seconds`
+and another job of its kind is due, it leaves between two steps, goes to the end of the queue and later continues at its
+checkpoint. So no short job waits for long ones to end.
 
-A queue can be long by itself: schedules queue thousands of jobs. What somebody waits for at a screen (`urgent`) is
-claimed first and has slots that take nothing else, so it begins at once. Urgent jobs cannot keep the others waiting for
-ever: a slot that one has left at the end of its turn takes what is not urgent next.
+Schedules can queue thousands of jobs. A job that somebody waits for at a screen (`urgent`) is claimed first and has
+slots of its own, so it begins at once. Urgent jobs do not starve the others: a slot whose urgent job gave way next
+takes a job that is not urgent.
 """
 
 import asyncio
@@ -51,18 +51,20 @@ LEASE_SECONDS = 15.0
 TURN_SECONDS = 30.0
 POLL_SECONDS = 1.0
 SETTLE_SECONDS = 10.0
-"""For what is under way when a lease is lost, before it is cut off."""
+"""Time for requests that are under way when the lease is lost, before they are cancelled."""
 MOST_ATTEMPTS = 5
 MOST_TRANSIENT_ATTEMPTS = 20
-"""In a row, without progress; more than an hour. Attempts are counted in PostgreSQL, so none passes while it is away:
-what fails so often with a passing error is of our own making, such as a transaction that PostgreSQL always ends."""
+"""Transient failures in a row without progress, over more than an hour. Attempts are counted in PostgreSQL, so none is
+counted while it is away. A job that fails this often causes the error itself, such as a transaction that PostgreSQL
+always ends.
+"""
 LONGEST_DELAY_SECONDS = 300
 GAVE_WAY = "gave_way"
 
 log = structlog.get_logger(__name__)
 _now = func.clock_timestamp()
 _OPEN = text("state IN ('queued', 'running', 'waiting')")
-"""As the index has it."""
+"""The exact condition of the partial index."""
 
 _HELD = (
     select(JOB.c.stop_requested)
@@ -83,50 +85,51 @@ class JobWorker:
     run: Run
     concurrency: int = 1
     urgent_slots: int = 0
-    """Jobs beyond `concurrency` that each process takes if somebody waits for them at a screen."""
+    """Additional slots of each process that take urgent jobs only."""
     lease_seconds: float = LEASE_SECONDS
     turn_seconds: float = TURN_SECONDS
-    """How long a job may keep its slot from others of its kind that are due."""
+    """How long a job may keep its slot while another job of its kind is due."""
 
     @property
     def slots(self) -> int:
-        """Of each process."""
+        """Slots of each process."""
         return self.concurrency + self.urgent_slots
 
 
 @dataclass(slots=True)
 class JobContext:
-    """A claimed job, as its `run` sees it."""
+    """A claimed job, as given to `run`."""
 
     id: UUID
     kind: str
     organization_id: str
     payload: dict[str, Any]
     data: dict[str, Any] | None
-    """The last checkpoint; None at the very beginning."""
+    """The last checkpoint; None before the first."""
     fence: int
-    """Grows with every claim. Goes into rows that only this claim may write."""
+    """Grows with every claim. Store it in rows that only this claim may write."""
     sessions: Sessions
     """`async with job.sessions.begin() as session:` is one step; end it with `await job.checkpoint(session, data)`."""
     lease_seconds: float
     stop_requested: bool = False
-    """Somebody pressed *Stop safely*; at most a third of a lease old."""
+    """Whether somebody pressed *Stop safely*; at most a third of a lease old."""
     turn_seconds: float = TURN_SECONDS
     urgent: bool = False
-    """Somebody waited for it at a screen when it was claimed."""
+    """Whether somebody waited for the job at a screen when it was claimed."""
     slots: int = 1
-    """How many jobs the worker runs at once in this process. Together its idle slots poll once in POLL_SECONDS."""
+    """How many jobs the worker runs at once in this process. Its idle slots together poll once in POLL_SECONDS."""
     turn_over: bool = False
-    """Another job waits for this one's slot; at most a third of a lease old."""
+    """Whether another job waits for this slot; at most a third of a lease old."""
     _began: float = field(default_factory=elapsed, repr=False)
     _deadline: float = field(default=0.0, repr=False)
     _over: bool = field(default=False, repr=False)
 
     async def checkpoint(self, session: AsyncSession, data: dict[str, Any]) -> None:
-        """Store where to continue, in the transaction that did the work. LeaseLost if another has claimed the job.
+        """Store the place to continue from, in the transaction that did the work. LeaseLost if another worker has the
+        job.
 
-        Only a checkpoint that is another than the last counts as progress: a job that breaks at one place is tried a
-        few times, also if it does something again on the way there.
+        Only a changed checkpoint counts as progress, so a job that always fails at one place is retried only a few
+        times, even if it repeats work on the way there.
         """
         moved = JOB.c.checkpoint.is_distinct_from(data)
         row = await self._update(session, checkpoint=data, attempts=case((moved, 0), else_=JOB.c.attempts), error=None)
@@ -134,24 +137,26 @@ class JobContext:
         self.stop_requested = row.stop_requested
 
     async def verify(self, session: AsyncSession) -> None:
-        """Hold the job's row for this transaction, for writes without a checkpoint. LeaseLost as there."""
+        """Lock the job's row for this transaction, for writes without a checkpoint. LeaseLost if another worker has the
+        job.
+        """
         held = (await session.execute(_HELD, {"held_id": self.id, "held_fence": self.fence})).one_or_none()
         self.stop_requested = self._mine(held).stop_requested
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """One transaction under the lease. LeaseLost if another has claimed the job."""
+        """One transaction under the lease. LeaseLost if another worker has the job."""
         async with self.sessions.begin() as session:
-            # First of all: whoever has lost the job must not even wait for the rows it would lock.
+            # Checked first, because a worker that lost the job must not wait for the locks of its rows.
             await self.verify(session)
             yield session
 
     async def wait(
         self, session: AsyncSession, data: dict[str, Any], *, until: datetime | None = None, urgent: bool | None = None
     ) -> None:
-        """Give the job back until `until`, or until `jobs.resume` if None; then return from `run`.
+        """Postpone the job until `until`, or until `jobs.resume` if None; then return from `run`.
 
-        urgent: whether anybody still waits for it at a screen; None leaves that as it is.
+        urgent: whether somebody still waits for it at a screen; None leaves that unchanged.
         """
         calls = {} if urgent is None else {"urgent": urgent}
         values = {"run_after": until, "checkpoint": data, "lease_owner": None, "lease_until": None, "attempts": 0}
@@ -164,14 +169,14 @@ class JobContext:
         self._over = True
 
     def lease_left(self) -> float:
-        """Seconds for which nobody else can have this job; 0 or less when that is over. Costs nothing."""
+        """Seconds until another worker may claim this job; 0 or less once it may. Reads only the local clock."""
         return self._deadline - elapsed()
 
     def check(self, seconds: float = 0.0) -> None:
-        """Guard before a request to the vendor that may take `seconds`: LeaseLost unless the lease lasts longer.
+        """Guard a request to the vendor that may take `seconds`: LeaseLost unless the lease lasts longer.
 
-        Ask it where nothing waits between it and the request's bytes (`pco_client`'s `check`): its clock goes on while
-        the process is stopped and while the machine sleeps.
+        Call it directly before the request's bytes are sent (`pco_client`'s `check`). Its clock also counts while the
+        process is stopped and while the machine sleeps.
         """
         if self.lease_left() <= seconds:
             raise LeaseLost(f"job {self.id}: the lease has {self.lease_left():.1f} s left")
@@ -179,8 +184,8 @@ class JobContext:
     def stop_if_requested(self) -> None:
         """StopRequested if somebody pressed *Stop safely*, TurnOver if another job waits for the slot.
 
-        Call it between steps, where everything done is committed, and let both through. A long step that is made of
-        parts asks `leaving` before each, and skips what is left.
+        Call it between steps, when all work is committed, and do not catch either. A long step checks `leaving` before
+        each of its parts, and skips the rest.
         """
         if self.stop_requested:
             raise StopRequested
@@ -194,7 +199,7 @@ class JobContext:
 
     @property
     def over(self) -> bool:
-        """Whether `wait` or `finish` has been called: the lease is given up."""
+        """Whether `wait` or `finish` was called, which gives up the lease."""
         return self._over
 
     async def _update(self, session: AsyncSession, *where: ColumnElement[bool], **values: Any) -> Row[Any]:
@@ -214,17 +219,17 @@ class JobContext:
         return row
 
     async def renew(self) -> None:
-        """Make the lease whole again. LeaseLost if another has claimed the job, or the lease has run out.
+        """Extend the lease. LeaseLost if another worker has the job, or if the lease has expired.
 
-        A lease that has run out stays lost: another worker may have taken a claim since, and what was read under the
-        lease may be old.
+        An expired lease stays lost: another worker may have had the job since, so what was read under the lease may be
+        outdated.
         """
-        asked = elapsed()  # before the database's clock is read: our view of the lease ends first
+        asked = elapsed()  # read before the database's clock, so that the lease ends earlier for us than for others
         async with self.sessions.begin() as session:
             lasts = JOB.c.lease_until > func.clock_timestamp()
             row = await self._update(session, lasts, lease_until=_in(self.lease_seconds))
             over = asked - self._began > self.turn_seconds
-            # A job that nobody waits for gives way at once to one that somebody waits for.
+            # A job that is not urgent gives way to an urgent one at once.
             waiting = over or not self.urgent
             turn_over = waiting and bool(await session.scalar(_waits_for(self.kind, self.slots, urgent=not over)))
         self._deadline = asked + self.lease_seconds
@@ -232,53 +237,56 @@ class JobContext:
         self.turn_over = turn_over
 
     async def lose(self, run: asyncio.Future[None]) -> None:
-        """The lease is another's or may be: nothing more is begun, and what is on its way gets time to be answered.
+        """Note that the lease is lost: `check` refuses new requests, and requests under way get time to be answered.
 
-        Who learns only now what the vendor has made hands it to the job's next worker; cut off, nobody would.
+        A late answer still tells this worker what the vendor has created, and it stores that for the job's next worker.
+        If the request were cancelled, nobody would know.
         """
         self._deadline = -math.inf
         await asyncio.wait({run}, timeout=SETTLE_SECONDS)
 
     async def keep(self, beat: Callable[[], None]) -> None:
-        """Renew until cancelled. LeaseLost when the job is another's or the lease has run out."""
+        """Renew until cancelled. LeaseLost if another worker has the job, or if the lease has expired."""
         while True:
             beat()
             await asyncio.sleep(self.lease_seconds / 3)
             try:
                 await self.renew()
             except LeaseLost:
-                if self.over:  # given up by the job itself, as `wait` and `finish` do
+                if self.over:  # the job gave it up itself, by `wait` or `finish`
                     return
                 raise
             except Exception as error:
                 if (task := asyncio.current_task()) and task.cancelling():
-                    return  # an error of the rollback took the cancellation's place
+                    return  # an error of the rollback replaced the cancellation
                 log.warning("lease not renewed", job=str(self.id), left=round(self.lease_left(), 1), exc_info=error)
                 self.check()
 
 
 class Polls:
-    """Spreads the polls of a worker's idle slots: together they look once in POLL_SECONDS, however many they are.
+    """Spreads the polls of a worker's idle slots: together they poll once in POLL_SECONDS, whatever their number.
 
-    So does a ring: one slot looks, and rings for the next if it finds a job.
+    A ring also wakes only one slot, which rings for the next if it finds a job.
     """
 
     def __init__(self) -> None:
         self._next = -math.inf
 
     def wait(self) -> float:
-        """Seconds until a slot that has found nothing looks again."""
+        """Seconds until a slot that found no job polls again."""
         now = elapsed()
         self._next = max(now, self._next) + POLL_SECONDS
         return self._next - now
 
     def rung(self) -> None:
-        """The doorbell woke a slot, whose next turn is not put behind those of the others."""
+        """Note that the doorbell woke a slot, so that its next poll need not wait for those of the others."""
         self._next = -math.inf
 
 
 def _due(kind: str, *, urgent: bool, before: str = "") -> ColumnElement[bool]:
-    """Queued, due again, or left behind by a dead worker: a range of the index, whose end must be a stable function."""
+    """Jobs that are queued, due again, or left by a dead worker. The bound is a stable function, so the index can be
+    used.
+    """
     return and_(
         _OPEN,
         JOB.c.kind == kind,
@@ -288,14 +296,14 @@ def _due(kind: str, *, urgent: bool, before: str = "") -> ColumnElement[bool]:
 
 
 def _waits_for(kind: str, slots: int, *, urgent: bool) -> Select[bool]:
-    """Whether a job is due for longer than a free slot anywhere takes to find it. `urgent`: only of those."""
+    """Whether a job has been due for longer than any free slot needs to find it. `urgent`: only urgent jobs count."""
     before = f" - interval '{(slots + 1) * POLL_SECONDS:.3f} seconds'"
     which = (True,) if urgent else (True, False)
     return select(or_(*(exists().where(_due(kind, urgent=one, before=before)) for one in which)))
 
 
 def _claiming(worker: JobWorker, owner: str, *order: bool) -> Any:
-    """Claims the job that is due for longest among the urgent ones (true) or the others (false), in this order."""
+    """Claims the longest due job. `order`: the urgent jobs (true) or the others (false), in the order of preference."""
     candidates = [_candidate(worker.kind, urgent=urgent) for urgent in order]
     return (
         update(JOB)
@@ -331,8 +339,9 @@ class Claimer:
         *,
         only_urgent: bool = False,
     ) -> None:
-        """wake, polls: shared by the slots of one worker. Those of `urgent_slots` have a wake of their own: a ring for
-        what they do not take must not be lost on them."""
+        """wake, polls: shared by the slots of one worker. The `urgent_slots` have a wake of their own, so that they do
+        not use up a ring for a job that they may not take.
+        """
         self._worker = worker
         self._sessions = sessions
         self._resources = resources
@@ -340,13 +349,13 @@ class Claimer:
         self._beat = beat
         self._polls = polls or Polls()
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-        # Made once: one is asked every second for as long as the process lives.
+        # Made once, because one of them runs every second.
         self._urgent_first = _claiming(worker, self._owner, *((True,) if only_urgent else (True, False)))
         self._others_first = _claiming(worker, self._owner, *((True,) if only_urgent else (False, True)))
         self._claiming = self._urgent_first
 
     async def step(self) -> None:
-        """Run one job if there is one, else sleep until the doorbell rings or it is this slot's turn to look."""
+        """Run one job if there is one, else sleep until the doorbell rings or this slot's next poll."""
         self._wake.clear()
         job = await self._claim()
         if job is None:
@@ -357,7 +366,7 @@ class Claimer:
             await self._work(job)
 
     async def _claim(self) -> JobContext | None:
-        """The job that has been due for longest, of those that go first."""
+        """Claim the longest due job, in the order of preference."""
         asked = elapsed()
         async with self._sessions.begin() as session:
             row = (await session.execute(self._claiming)).one_or_none()
@@ -390,7 +399,7 @@ class Claimer:
         METRICS.jobs_total.labels(job.kind, outcome).inc()
 
     async def _outcome(self, job: JobContext) -> str:
-        """Run the job beside its lease; whichever ends first decides."""
+        """Run the job while its lease is renewed; whichever ends first decides the outcome."""
         run = asyncio.ensure_future(self._worker.run(job, self._resources))
         keep = asyncio.create_task(job.keep(self._beat))
         try:
@@ -443,7 +452,7 @@ class Claimer:
         return await self._write(queue_again, "retried")
 
     async def _give_back(self, job: JobContext, outcome: str) -> str:
-        """To the end of the queue. Nothing has failed, so the claim was no attempt."""
+        """Put the job at the end of the queue. Nothing failed, so the claim does not count as an attempt."""
 
         async def queue_again(session: AsyncSession) -> None:
             await job._update(  # noqa: SLF001

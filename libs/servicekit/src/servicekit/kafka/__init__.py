@@ -1,1 +1,1 @@
-"""Kafka: messages out by the outbox, in by subscriptions, and what becomes of those that nobody can take."""
+"""Kafka: the outbox, subscriptions, and the handling of messages that cannot be processed."""

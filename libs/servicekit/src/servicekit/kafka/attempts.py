@@ -1,9 +1,9 @@
-"""The attempts of a group in PostgreSQL: the message at which a process died, and the rejected messages.
+"""A group's attempts in PostgreSQL: the message at which a process died, and the rejected messages.
 
-A process that takes the first message of a partition after an assignment leaves a row, and takes it away when it gives
-the partition back with nothing at work. A row that is there at the assignment says that a process died, with any of
-the messages at work that are not committed. These are taken one at a time then, each counted before its handler runs:
-what is left of a count are deaths. All other messages cost nothing.
+A process that starts the first message of a partition after an assignment inserts a row, and deletes it when it gives
+the partition back with no message in progress. A row found at an assignment shows that a process died while it handled
+one of the uncommitted messages. These are then handled one at a time, and each attempt is counted before its handler
+runs, so counts that remain are deaths. All other messages cost nothing.
 """
 
 from collections.abc import Sequence
@@ -18,25 +18,27 @@ from servicekit.db.tables import INBOX, MESSAGE_ATTEMPT
 from servicekit.kafka.inbox import claim
 
 MOST_BEGUN: Final = 3
-"""Of one message, without an end that anybody knows of."""
+"""Attempts of one message without a known end."""
 FORGET_SECONDS: Final = 5.0
 
 
 class Attempts:
-    """The rows of one group. Everything raises what PostgreSQL raises."""
+    """The rows of one group. All methods raise PostgreSQL's errors."""
 
     def __init__(self, sessions: Sessions, group: str) -> None:
         self._sessions = sessions
         self._group = group
 
     async def open(self, at: TopicPartition, offset: int) -> bool:
-        """Note that this process begins messages of a partition. Whether the process before died over some."""
+        """Note that this process handles messages of a partition. Returns whether the previous process died while doing
+        so.
+        """
         row = insert(MESSAGE_ATTEMPT).values(**self._key(at), offset=offset, attempts=0).on_conflict_do_nothing()
         async with self._sessions.begin() as session:
             return await session.scalar(row.returning(MESSAGE_ATTEMPT.c.partition)) is None
 
     async def begun(self, record: ConsumerRecord[Any, Any]) -> int:
-        """How often the message was begun without an end that is known."""
+        """How often the message was begun without a known end."""
         statement = select(MESSAGE_ATTEMPT.c.attempts).where(
             self._where(_of(record)), MESSAGE_ATTEMPT.c.offset == record.offset
         )
@@ -44,7 +46,7 @@ class Attempts:
             return await session.scalar(statement) or 0
 
     async def count(self, record: ConsumerRecord[Any, Any], attempts: int) -> None:
-        """Note that the message was begun so often, in place of any other of its partition."""
+        """Store the number of times the message was begun; replaces the count of the partition's previous message."""
         row = insert(MESSAGE_ATTEMPT).values(**self._key(_of(record)), offset=record.offset, attempts=attempts)
         async with self._sessions.begin() as session:
             await session.execute(
@@ -55,18 +57,18 @@ class Attempts:
             )
 
     async def close(self, ats: Sequence[TopicPartition]) -> None:
-        """Note that nothing of these partitions is at work."""
+        """Note that no message of these partitions is in progress."""
         async with self._sessions.begin() as session:
             for at in ats:
                 await session.execute(delete(MESSAGE_ATTEMPT).where(self._where(at)))
 
     async def reject(self, record: ConsumerRecord[Any, Any]) -> None:
-        """Note that the message has its dead letter."""
+        """Note that the message's dead letter was sent."""
         async with self._sessions.begin() as session:
             await claim(session, consumer=self._group, event_id=_letter(record))
 
     async def is_rejected(self, record: ConsumerRecord[Any, Any]) -> bool:
-        """Whether the message has its dead letter, though its offset was not committed."""
+        """Whether the message's dead letter was sent, although its offset was not committed."""
         noted = exists().where(INBOX.c.consumer == self._group, INBOX.c.event_id == _letter(record))
         async with self._sessions.begin() as session:
             return bool(await session.scalar(select(noted)))
@@ -83,5 +85,5 @@ def _of(record: ConsumerRecord[Any, Any]) -> TopicPartition:
 
 
 def _letter(record: ConsumerRecord[Any, Any]) -> str:
-    # With its time, because offsets begin anew with a topic that is made anew.
+    # The timestamp tells messages of a recreated topic apart, whose offsets begin again.
     return f"dead letter of {record.topic} {record.partition} {record.offset} {record.timestamp}"

@@ -1,4 +1,4 @@
-"""All subscriptions of a process at work: connected, watched, and begun anew after any trouble."""
+"""Runs all subscriptions of a process: connects them, watches them, and restarts them after a failure."""
 
 import asyncio
 import math
@@ -21,23 +21,23 @@ from servicekit.kafka.subscriptions import Subscription, make_broker
 from servicekit.runtime import Runtime
 
 REBALANCE_SECONDS = 10.0
-"""A group that shares out its partitions anew, as with every replica that comes or goes, stays ready for so long."""
+"""A group stays ready for this long while it rebalances, which happens whenever a replica comes or goes."""
 STALLED_SECONDS = 60.0
 IDLE_SECONDS = 10.0
 GAP_SECONDS = 3.0
-"""Without an answer to a fetch, of which two come a second: a trouble with Kafka, also if the group outlives it."""
+"""A broadcast group without an answer to a fetch for this long (two come a second) may have missed facts."""
 WAIT_SECONDS = 60.0
-"""A group that waits for so long for one and the same outage says so: it may be one that no other probe sees."""
+"""A group that waits this long for the same outage becomes not ready, because no other probe may see that outage."""
 STUCK_SECONDS = 240.0
-"""For one message with all its attempts: after 300 s the group would go on without this member."""
+"""Maximum time of one message with all attempts: after 300 s Kafka would remove this member from the group."""
 
 
 class ConsumerStalled(Exception):
-    """A consumer fetches nothing (aio-libs/aiokafka#1154), or its handler never ends; a new one is made."""
+    """A consumer fetches nothing (aio-libs/aiokafka#1154), or its handler never ends. A new consumer replaces it."""
 
 
 class Consumers:
-    """All subscriptions of a process, as one supervised step: connect, watch, and begin anew after any trouble."""
+    """All subscriptions of a process, as one supervised step: connect, watch, and restart after a failure."""
 
     NAME = "consumers"
 
@@ -63,7 +63,7 @@ class Consumers:
         self._last_at_work: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Consume until something goes wrong (raises) or the task is cancelled."""
+        """Consume until a failure (raised) or until the task is cancelled."""
         broker = make_broker(self._runtime, self._resources, self._subscriptions, self.guards)
         self._idle_since = {}
         try:
@@ -110,7 +110,7 @@ class Consumers:
             await set_aside(session, record, consumer=group, event_id=error.event_id, event_type=error.name)
 
     async def check(self) -> None:
-        """A probe: NotReady while a group is not at work."""
+        """A probe: NotReady while a group is not consuming."""
         for guard in self.guards.values():
             if guard.rejections.stopped:
                 raise NotReady(
@@ -138,7 +138,7 @@ class Consumers:
 
 
 def _at_work(subscriber: LogicSubscriber[Any]) -> bool:
-    """Whether partitions are assigned and each was fetched from: only then does "latest" mean from now on."""
+    """Whether partitions are assigned and each was polled, because only then does "latest" mean from now on."""
     consumer = subscriber.consumer
     if consumer is None:
         return False
@@ -147,7 +147,7 @@ def _at_work(subscriber: LogicSubscriber[Any]) -> bool:
 
 
 def _fetching(subscriber: LogicSubscriber[Any], within: float) -> bool:
-    """Whether any assigned partition was polled within so many seconds; empty polls count, at two per second."""
+    """Whether any assigned partition was polled within so many seconds. Empty polls count; there are two per second."""
     consumer = subscriber.consumer
     if consumer is None:
         return False
@@ -156,7 +156,7 @@ def _fetching(subscriber: LogicSubscriber[Any], within: float) -> bool:
 
 
 class KafkaProbe:
-    """Whether Kafka answers, asked on one connection that is kept, and made anew after any trouble with it."""
+    """A probe of Kafka on one lasting connection, replaced after a failure."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -174,12 +174,12 @@ class KafkaProbe:
                     await self._client.bootstrap()
                 else:
                     await self._client.fetch_all_metadata()
-            except BaseException:  # a deadline that cancels it says the same: this connection may be stuck
+            except BaseException:  # a cancellation by a deadline also means that the connection may be stuck
                 await self.close()
                 raise
 
     async def close(self) -> None:
-        """Let go of the connection. The next question makes a new one."""
+        """Close the connection. The next check makes a new one."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()

@@ -1,16 +1,16 @@
-"""For operators: look at a dead-letter topic, send its messages again, or put them aside.
+"""For operators: list a dead-letter topic, replay its messages, or archive them.
 
     python -m servicekit.kafka.dead_letters list    auth.connection.v1.people-sync.dlq
     python -m servicekit.kafka.dead_letters replay  auth.connection.v1.people-sync.dlq --limit 1
     python -m servicekit.kafka.dead_letters archive auth.connection.v1.people-sync.dlq --to rejected.jsonl
 
-`list` shows where each message came from and why, never its content. `replay` sends each back to its own topic with its
-own id: groups that had its effect skip it, the one that rejected it tries again, and may reject it again without coming
-nearer to its stop. `archive` writes the messages to a file. Both take a message off the list only after that; it stays
-in the topic until its retention ends. `--offset` names one letter, `--limit` the oldest few; what comes to the topic
-after the start is left to the next time.
+`list` shows each message's origin and error, never its content. `replay` sends each message back to its own topic with
+its own id: groups that already had its effect skip it, and the group that rejected it tries again; a second rejection
+does not count towards the group's stop. `archive` writes the messages to a file. Both then remove the message from the
+list; it stays in the topic until its retention ends. `--offset` selects one letter, `--limit` the oldest few. Letters
+that arrive after the start are left for the next call.
 
-What is dealt with says a receipt, a message in the same topic: it lives longer than the letters before it.
+A receipt, a message in the same topic, marks the letters that are done. It outlives the letters before it.
 """
 
 import argparse
@@ -40,20 +40,20 @@ Letter: TypeAlias = ConsumerRecord[Any, Any]
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the letters."""
+    """The result of a replay or an archive."""
 
     done: int = 0
     left: list[str] = field(default_factory=list)
-    """A reason for each letter that is still on the list."""
+    """For each letter that is still open, the reason."""
 
 
 class DeadLetters:
-    """One dead-letter topic as its operators see it: the messages nobody has dealt with yet, when it is opened."""
+    """One dead-letter topic: the letters that are still open when it is opened."""
 
     def __init__(
         self, bootstrap_servers: str, topic: str, *, offset: int | None = None, limit: int | None = None
     ) -> None:
-        """offset: this letter alone. limit: so many at most, oldest first. ValueError: not a dead-letter topic."""
+        """offset: only this letter. limit: at most so many, oldest first. ValueError: not a dead-letter topic."""
         if not topic.endswith(".dlq"):
             raise ValueError(f"{topic} is not a dead-letter topic: their names end in .dlq")
         self._topic = topic
@@ -69,7 +69,8 @@ class DeadLetters:
     def _reader(self, bootstrap_servers: str) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers,
-            # Not the default: an answer that is on its way when the reader seeks its beginning takes it to the end.
+            # With the default, a fetch answer that arrives while the reader seeks the beginning would move it to the
+            # end.
             auto_offset_reset="earliest",
             isolation_level="read_committed",
         )
@@ -95,7 +96,7 @@ class DeadLetters:
         await self._producer.close()
 
     async def letters(self) -> AsyncIterator[list[Letter]]:
-        """What is on the list, oldest first, at most 500 at a time."""
+        """The open letters, oldest first, at most 500 at a time."""
         count = 0
         async for records in self._read():
             found = [record for record in records if self._wanted(record)]
@@ -108,7 +109,7 @@ class DeadLetters:
                 return
 
     async def replay(self) -> Outcome:
-        """Send all to the topics they came from."""
+        """Send all messages back to their topics."""
         outcome = Outcome()
         async for letters in self.letters():
             sent: list[tuple[Letter, Record]] = []
@@ -123,7 +124,7 @@ class DeadLetters:
         return outcome
 
     async def archive(self, path: Path) -> Outcome:
-        """Append all to a file, one JSON object per line, keys, values and headers in Base64."""
+        """Append all to a file, one JSON object per line, with keys, values and headers in Base64."""
         outcome = Outcome()
         async for letters in self.letters():
             lines = "".join(json.dumps(_archived(letter)) + "\n" for letter in letters)
@@ -151,11 +152,11 @@ class DeadLetters:
         headers = [(name, value) for name, value in record.headers if not name.startswith(_ORIGIN)]
         replays = int(origin.get("replays", "0")) + 1 if origin.get("replays", "0").isdecimal() else 1
         headers.append((REPLAYS, str(replays).encode()))
-        # An empty value may have been a tombstone: aiokafka tells None from b"", and so does the log.
+        # None and b"" stay distinct, because an empty value may be a tombstone.
         return Record(origin["topic"], record.key, record.value, headers)
 
     async def _fetch(self, letter: Letter, origin: dict[str, str]) -> Letter:
-        """The message that was too large for its letter, from where it was."""
+        """Fetch the message that was too large for its letter from its own topic."""
         try:
             partition, offset = TopicPartition(origin["topic"], int(origin["partition"])), int(origin["offset"])
         except (KeyError, ValueError):
@@ -177,7 +178,7 @@ class DeadLetters:
         try:
             await self._producer.send(records)
         except TooLarge:
-            for record in records:  # what fitted without the header fits again; groups skip what comes twice
+            for record in records:  # without our header it fits again; groups skip duplicates
                 try:
                     await self._producer.send([record])
                 except TooLarge:
@@ -190,11 +191,11 @@ class DeadLetters:
 
 
 class _Lost(Exception):
-    """The message of a letter cannot be sent again; the text says why."""
+    """A letter's message cannot be sent again, for the reason in the text."""
 
 
 def origin_of(letter: Letter) -> dict[str, str]:
-    """What a letter says of itself: topic, partition, offset, group, error, attempts, time. Empty without headers."""
+    """The origin headers of a letter: topic, partition, offset, group, error, attempts, time. Empty without headers."""
     return {
         name.removeprefix(_ORIGIN): value.decode(errors="replace")
         for name, value in letter.headers
@@ -216,13 +217,13 @@ def _archived(record: Letter) -> dict[str, Any]:
 
 
 def _append(path: Path, lines: str) -> None:
-    path.touch(0o600)  # people's data
+    path.touch(0o600)  # personal data
     with path.open("a") as file:
         file.write(lines)
 
 
 async def run(arguments: argparse.Namespace) -> str:
-    """Do what the command line says; returns what to print."""
+    """Run the command; returns the output."""
     async with DeadLetters(
         arguments.bootstrap_servers, arguments.topic, offset=arguments.offset, limit=arguments.limit
     ) as letters:
@@ -240,7 +241,7 @@ async def run(arguments: argparse.Namespace) -> str:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; says what is missing and exits."""
+    """Parse the command line; exits with the reason if it is incomplete."""
     parser = argparse.ArgumentParser(
         prog="python -m servicekit.kafka.dead_letters", description="Work on a dead-letter topic"
     )

@@ -1,6 +1,6 @@
-"""The inbox: a message's id commits together with its effect, so a message that comes twice has one effect.
+"""The inbox: a message's id commits together with its effect, so a duplicate has no second effect.
 
-Beside it stand messages of types that this version of the service does not know (`set_aside` takes them).
+It also stores messages of types that this version of the service does not know (`servicekit.kafka.set_aside`).
 """
 
 from collections.abc import Collection
@@ -17,11 +17,11 @@ from servicekit.db.sessions import Sessions
 from servicekit.db.tables import INBOX, SET_ASIDE
 
 KEPT = timedelta(days=30)
-"""How long an id is remembered: at least as long as a dead letter may wait for its replay."""
+"""How long an id is kept: at least as long as a dead letter may wait for its replay."""
 
 
 async def claim(session: AsyncSession, *, consumer: str, event_id: str) -> bool:
-    """Whether this transaction is the first to take the message; False means its effect is there already.
+    """Whether this transaction is the first to take the message; False if its effect is already committed.
 
     Two members of a group that have the same message during a rebalance wait for each other here: the second one's
     insert blocks until the first one's transaction has ended.
@@ -33,7 +33,7 @@ async def claim(session: AsyncSession, *, consumer: str, event_id: str) -> bool:
 
 
 async def claim_all(session: AsyncSession, *, consumer: str, ids: Collection[str]) -> set[str]:
-    """As `claim`, of several messages: the ids of those whose effect is not there."""
+    """As `claim`, for several messages: the ids of those without a committed effect."""
     rows = select(literal(consumer), func.unnest(literal(sorted(set(ids)), ARRAY(Text))))
     statement = insert(INBOX).from_select(["consumer", "event_id"], rows, include_defaults=False)
     return set(await session.scalars(statement.on_conflict_do_nothing().returning(INBOX.c.event_id)))
@@ -42,7 +42,7 @@ async def claim_all(session: AsyncSession, *, consumer: str, ids: Collection[str
 async def set_aside(
     session: AsyncSession, record: ConsumerRecord[Any, Any], *, consumer: str, event_id: str, event_type: str
 ) -> None:
-    """Keep a message, byte for byte, until a version of the service knows its type."""
+    """Store a message, byte for byte, until a version of the service knows its type."""
     row = insert(SET_ASIDE).values(
         consumer=consumer,
         event_id=event_id,
@@ -58,5 +58,5 @@ async def set_aside(
 
 
 async def forget_old(sessions: Sessions) -> int:
-    """Delete ids older than `KEPT`, in pieces. Returns how many."""
+    """Delete ids older than `KEPT`, in batches. Returns how many."""
     return await forget(sessions, INBOX, INBOX.c.received_at, [INBOX.c.received_at < func.now() - KEPT])
