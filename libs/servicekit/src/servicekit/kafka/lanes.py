@@ -1,12 +1,12 @@
-"""The messages of a group at work in this process: in parallel by key, in order per key.
+"""Handles the messages of a group in this process: in parallel by key, in order per key.
 
-A key's messages wait for one another and for nobody else. What may begin is begun as there is room: messages whose
-handler takes several (`Together`) in batches of one transaction, all others one by one. A batch that fails is taken
-one by one, so what becomes of a message is decided as if it had come alone (`servicekit.kafka.rejections`).
+A message only waits for earlier messages of its key. As slots get free, messages whose handler takes several
+(`Together`) are handled in batches of one transaction, all others one by one. The messages of a failed batch are
+handled again one by one, so the outcome of each is decided as if it had come alone (`servicekit.kafka.rejections`).
 
-Offsets are committed up to the first message that has no outcome. Those behind it come again after a crash, and the
-inbox knows them. So few are begun beyond the last commit (`WINDOW`) that after a crash a process can take one by one
-whatever may have been at work, and find the message at which it dies (`servicekit.kafka.attempts`).
+Offsets are committed up to the first message without an outcome. Later messages come again after a crash, and the inbox
+skips them. `WINDOW` limits the messages begun beyond the last commit, so that after a crash the next process can handle
+all messages that may have been in progress one by one, and find the one that kills it (`servicekit.kafka.attempts`).
 """
 
 import asyncio
@@ -25,27 +25,28 @@ from servicekit.kafka.attempts import FORGET_SECONDS, MOST_BEGUN, Attempts
 from servicekit.kafka.rejections import HANDLER_SECONDS, Guard, Pending
 
 AT_ONCE: Final = 4
-"""Messages that are taken one by one."""
+"""Maximum messages handled one by one at the same time."""
 BATCHES_AT_ONCE: Final = 2
 BATCH: Final = 100
-"""Messages of one transaction."""
+"""Maximum messages of one transaction."""
 BATCH_SECONDS: Final = 5.0
-"""A batch that takes longer has a slow message in it, which the others need not wait for."""
+"""A batch that takes longer is split, so that its other messages do not wait for a slow one."""
 WINDOW: Final = 100
-"""A partition's messages beyond the last commit, when more of it are fetched."""
+"""Number of a partition's uncommitted messages from which on no more are fetched."""
 FETCHED: Final = 100
-"""Messages that come with one fetch."""
+"""Maximum messages of one fetch."""
 COMMIT_SECONDS: Final = 0.05
-"""Between two commits of offsets."""
+"""Pause between two commits of offsets."""
 END_SECONDS: Final = 3.0
-"""In which what is at work may end before its partition goes to somebody else."""
+"""Time that running handlers get to end before their partition is reassigned."""
 _CANCEL_SECONDS: Final = 5.0
 
 log = structlog.get_logger(__name__)
 
 _alone = asyncio.Lock()
-"""After a crash messages are taken one at a time in a process, whatever their group: of two that were at work when it
-died, the innocent one is through before the other one is begun again."""
+"""After a crash a process handles suspects of all groups one at a time. So of two messages that were in progress at the
+crash, the innocent one is done before the other one begins.
+"""
 
 
 class Consumer(Protocol):
@@ -55,20 +56,20 @@ class Consumer(Protocol):
         """Commit offsets."""
 
     def highwater(self, partition: TopicPartition) -> int | None:
-        """The offset behind the newest message."""
+        """The offset after the newest message."""
 
 
 class Work(Protocol):
-    """Takes the messages of a subscription, alone or several at a time."""
+    """Handles the messages of a subscription, one or several at a time."""
 
     def together(self, record: ConsumerRecord[Any, Any]) -> bool:
         """Whether its handler takes several messages."""
 
     async def take(self, record: ConsumerRecord[Any, Any]) -> str:
-        """Take one in a transaction. Returns the outcome for the metrics."""
+        """Handle one in a transaction. Returns the outcome for the metrics."""
 
     async def take_all(self, records: Sequence[ConsumerRecord[Any, Any]]) -> Sequence[str]:
-        """Take several, each of another key, in one transaction. Returns their outcomes."""
+        """Handle several, each of another key, in one transaction. Returns their outcomes."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -76,44 +77,44 @@ class _Message(Pending):
     partition: "_Partition"
     done: bool = False
     alone: bool = False
-    """In no batch any more."""
+    """Whether the message's batch failed, so that it is handled alone."""
     known: bool = False
-    """Whether `deaths` was looked up."""
+    """Whether `deaths` was read from PostgreSQL."""
 
 
 @dataclass(slots=True, eq=False)
 class _Partition:
-    """The messages of a partition from the last commit on."""
+    """The messages of a partition since the last commit."""
 
     at: TopicPartition
     gone: bool = False
-    """Somebody else's, or nobody's."""
+    """Whether this process no longer has the partition."""
     opened: bool = False
     careful: bool = False
     careful_left: int = 0
     careful_until: float = 0
-    """Offset of the first message that cannot have been at work in the process before."""
+    """Offset of the first message that the previous process cannot have begun."""
     window: deque[_Message] = field(default_factory=deque)
-    """From the first one without an outcome, in the order of offsets."""
+    """The messages from the first one without an outcome on, by offset."""
     keys: dict[bytes | None, deque[_Message]] = field(default_factory=dict)
-    """Those without an outcome, by key."""
+    """The messages without an outcome, by key."""
     fetched: int = 0
     passed: int = 0
     committed: int = 0
-    """Numbers of fetched messages, of those with an outcome, and of those committed."""
+    """Numbers of messages fetched, with an outcome, and committed."""
     position: int = 0
     """The next offset to commit."""
 
     @property
     def suspects(self) -> bool:
-        """Whether one that is not through may be at fault for what comes to the process."""
+        """Whether a message without an outcome may be the one that kills or hangs the process."""
         return (self.careful and self.careful_left > 0 and self.position < self.careful_until) or any(
             message.hung for message in self.window
         )
 
 
 class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """The work of one group. Its consumer fetches of the partitions that are free; what it fetches is `put` here."""
+    """The messages of one group. Its consumer fetches from the free partitions and `put`s the messages here."""
 
     def __init__(self, guard: Guard, attempts: Attempts, work: Work) -> None:
         self._guard = guard
@@ -125,14 +126,14 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
         self._together: deque[_Message] = deque()
         self._careful: deque[_Message] = deque()
         self._running: dict[asyncio.Task[None], tuple[float, str, Sequence[_Message]]] = {}
-        """Since when, as what, and which messages."""
+        """Start (monotonic), kind and messages of each running task."""
         self._opening: set[asyncio.Task[None]] = set()
         self._opened: set[TopicPartition] = set()
         self._committing: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()
         self._room = asyncio.Event()
         self._assignment = 0
-        """Counts assignments: what was fetched in another one is fetched again."""
+        """Number of the assignment. Messages fetched in an earlier one are dropped, because they are fetched again."""
         self._fetched_in = 0
         self._ending = False
 
@@ -140,26 +141,26 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
         """Commit with this consumer from now on."""
         self._consumer = consumer
 
-    # what the consumer asks and tells
+    # called by the consumer
 
     def free(self, assigned: Iterable[TopicPartition]) -> list[TopicPartition]:
-        """The partitions of which more may be fetched."""
+        """The partitions from which more may be fetched."""
         known = self._partitions
         return [at for at in assigned if at not in known or known[at].fetched - known[at].committed < WINDOW]
 
     async def room(self, seconds: float) -> None:
-        """Wait until a commit may have made room."""
+        """Wait until a commit frees space in the window."""
         self._room.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._room.wait()
 
     def fetched(self) -> None:
-        """Messages were fetched in the present assignment, and `put` is next."""
+        """Note that messages were fetched in the present assignment, before `put`."""
         self._fetched_in = self._assignment
 
     def put(self, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
-        """Begin with these messages as there is room."""
+        """Add fetched messages, and begin those for which a slot is free."""
         if self._fetched_in != self._assignment or self._ending:
             return
         for record in records:
@@ -187,7 +188,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
         elif len(same) == 1:
             self._offer(message)
 
-    # what may begin
+    # beginning messages
 
     def _open_soon(self, partition: _Partition, offset: int) -> None:
         task = asyncio.create_task(self._open(partition, offset))
@@ -214,7 +215,9 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
         self._begin()
 
     def _next_carefully(self, partition: _Partition) -> None:
-        """Offer the first message of a partition in which a process died; or all, once those are through."""
+        """Offer the first message of a partition in which a process died, or every key's first once all suspects are
+        done.
+        """
         if not partition.window:
             return
         if partition.careful_left > 0 and partition.position < partition.careful_until:
@@ -261,7 +264,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
     def _note_busy(self) -> None:
         self._guard.busy_since = min((since for since, _, _ in self._running.values()), default=None)
 
-    # what is done
+    # outcomes
 
     async def _batch(self, messages: Sequence[_Message]) -> None:
         for message in messages:
@@ -294,17 +297,17 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
             asyncio.get_running_loop().call_later(delay, self._again, message)
 
     async def _counted(self, message: _Message) -> float | None:
-        """Count the message before its handler runs, for the process that comes after this one."""
+        """Count the attempt before the handler runs, so that the next process knows of it if this one dies."""
         record = message.record
         if not message.known:
             message.deaths, message.known = await self._attempts.begun(record), True
         if message.deaths >= MOST_BEGUN:
             return await self._guard.reject_dead(message)
-        # Those before it do not come again, or their count would take the place of this one's.
+        # Commit the messages before it first: if they came again, their counts would replace this one.
         await self._commit()
         await self._attempts.count(record, message.deaths + message.hung + 1)
         delay = await self._guard.attempt(message, lambda: self._work.take(record))
-        if delay is not None:  # the process has outlived it
+        if delay is not None:  # the process survived the attempt
             with suppress(Exception):
                 await self._attempts.count(record, message.deaths + message.hung)
         return delay
@@ -360,14 +363,14 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
         self._room.set()
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002 - it is all
-        """Give back every partition, before they are shared out anew."""
+        """Give back every partition before the rebalance."""
         await self.end(END_SECONDS)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Nothing to do: it begins at what is committed."""
+        """Nothing to do: fetching starts at the committed offsets."""
 
     def drop(self, at: TopicPartition) -> None:
-        """Forget what was fetched of a partition: it goes on elsewhere."""
+        """Drop a partition's fetched messages, because its position changes."""
         if partition := self._partitions.pop(at, None):
             self._leave(partition)
 
@@ -380,7 +383,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
             waiting.extend(left)
 
     async def end(self, seconds: float) -> None:
-        """Let what is at work end within so many seconds, commit, and give back every partition."""
+        """Wait up to `seconds` for running handlers, cancel the rest, commit, and give back every partition."""
         self._assignment += 1
         self._ending = True
         try:
@@ -415,7 +418,9 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
             await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
 
     async def _close(self, partitions: Sequence[_Partition]) -> None:
-        """Whoever has them next is careful where this process was and is not through, or where a message hung."""
+        """Delete the rows of partitions without suspects. The other rows make the next process handle messages one by
+        one.
+        """
         ended = [one for one in partitions if not one.suspects]
         if not partitions:
             return

@@ -35,23 +35,23 @@ from servicekit.telemetry import METRICS
 CHANNEL = "outbox"
 MAX_EVENTS = 2000
 MAX_BYTES = 1_000_000
-"""Below what a broker takes by default, headers included: a row it refuses would hold up all rows behind it."""
+"""Below a broker's default limit, headers included, because a refused row would block all rows after it."""
 TAKE_OVER_SECONDS: Final = 3.0
-"""A relay that was fenced leaves rows to the one that did it, until they are as old as this."""
+"""A fenced relay leaves rows to the relay that fenced it, until they are this old."""
 _RELAY_LOCK = 0x0_0B0C  # any constant: one relay at a time per database
 _FULL_SCAN_SECONDS: Final = 30.0
-"""How often a relay looks at the whole table: see `_Passed`."""
-# Of the snapshot of the very statement: its oldest transaction still at work, and the first that had not begun.
+"""Interval at which a relay scans the whole table; see `_Passed`."""
+# From the statement's own snapshot: the oldest transaction still running, and the first one not yet begun.
 _HORIZON: Final = (
     cast(cast(func.pg_snapshot_xmin(func.pg_current_snapshot()), Text), BigInteger).label("oldest"),
     cast(cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text), BigInteger).label("next"),
 )
 GATHER_SECONDS: Final = 0.005
-"""A row that comes right behind another one waits so long for more: a transaction of Kafka costs as much for one."""
+"""A row appended right after another waits this long for more, because a Kafka transaction of one row costs as much."""
 STALE_SECONDS: Final = 60.0
-"""An event that has waited for so long makes its service not ready."""
+"""An event that has waited for longer makes its service not ready."""
 RECHECK_SECONDS: Final = 10.0
-"""After so long a topic that Kafka did not have is tried again."""
+"""Interval at which a missing topic is tried again."""
 _OLDEST: Final = (
     select(OUTBOX.c.topic, func.extract("epoch", func.clock_timestamp() - OUTBOX.c.created_at).label("waited"))
     .order_by(OUTBOX.c.id)
@@ -61,14 +61,13 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 log = structlog.get_logger(__name__)
 
-# Keys in ascending order, so that two transactions can never wait for each other inside one call. The bell rings at the
-# commit, whenever it was asked for.
+# The keys are locked in ascending order, so that two calls cannot deadlock. NOTIFY takes effect at the commit.
 _LOCK_KEYS = text(
     "SELECT count(pg_advisory_xact_lock(lock)), pg_notify(:channel, '') FROM unnest(CAST(:locks AS bigint[])) AS lock"
 )
 
 
-# Columns as arrays: a row each would be a message of the protocol each.
+# Columns as arrays, because separate rows would each cost a protocol message.
 _INSERT = text(
     """
     INSERT INTO outbox (topic, key, value, headers)
@@ -86,7 +85,7 @@ _INSERT = text(
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message that is to be published: its headers are of the flow that it follows from."""
+    """A message to publish. Its headers belong to the flow that caused it."""
 
     topic: str
     key: str
@@ -146,7 +145,7 @@ def _lock(topic: str, key: str) -> int:
 
 
 def _shared_headers(service: str) -> dict[str, str]:
-    """The headers that all events of one call have in common."""
+    """The headers shared by all events of one call."""
     flow = current_flow()
     headers = {
         "ce_specversion": "1.0",
@@ -173,20 +172,20 @@ def _rows(event: Event, service: str, shared: dict[str, str], tombstone: bool) -
 
 
 def transactional_id_of(service: str, database_url: str) -> str:
-    """The name under which the relays of one database fence each other: `people-sync.outbox.people_sync`.
+    """The transactional id by which the relays of one database fence each other: `people-sync.outbox.people_sync`.
 
-    Nothing else at the same Kafka may have it, so two databases of one service there need names of their own.
+    It must be unique at a Kafka, so databases of one service that share a Kafka need different names.
     """
     return f"{service}.outbox.{make_url(database_url).database}"
 
 
 class _Passed:
-    """Up to which id every row was relayed, so that no scan walks over the dead rows that vacuum cannot take away yet.
+    """The id up to which all rows were relayed, so that scans skip dead rows that vacuum cannot remove yet.
 
-    Ids are given out before the commit, so a row with a lower id may show later. Whoever has drawn a lower id than one
-    that is seen was at work then: once all transactions of that moment are over, nothing can come below it. That is
-    known of those that PostgreSQL had numbered, which is all but for an instant inside their INSERT; so the whole table
-    is scanned now and then as well.
+    Ids are assigned before the commit, so a row with a lower id may become visible later. A transaction with a lower id
+    than a visible row was running when that row was seen; once all transactions of that snapshot have ended, no lower
+    id can appear. PostgreSQL shows a transaction in snapshots only once it has a number, a moment after its INSERT
+    begins, so the whole table is scanned at intervals as well.
     """
 
     def __init__(self) -> None:
@@ -195,14 +194,14 @@ class _Passed:
         self._scanned = -math.inf
 
     def start(self) -> int:
-        """Give the id behind which to look now."""
+        """Give the id after which to scan now."""
         now = time.monotonic()
         if now - self._scanned > _FULL_SCAN_SECONDS:
             self._scanned, self._id, self._pending = now, 0, None
         return self._id
 
     def relayed(self, last: Row[Any], *, every: bool) -> None:
-        """All rows up to this one that could be seen are relayed, or every one that could."""
+        """Note that all visible rows up to `last` were relayed. every: these were all visible rows."""
         if self._pending is not None:
             newest, next_ = self._pending
             if last.oldest >= next_ and (every or last.id >= newest):
@@ -214,17 +213,17 @@ class _Passed:
 class Relay:
     """Carries outbox rows to Kafka, oldest first. Any number may run; one at a time works per database.
 
-    The database's lock alone does not say who may send: a process that is frozen with a batch in its hands loses the
-    lock, and sends when it wakes. So the producer has a transactional id of its database, and rows are read after it
-    has begun: whoever reads rows has fenced all who read some before, at Kafka (docs/decisions/0012).
+    The database's lock alone does not decide who may send: a process frozen with a batch loses the lock, and sends the
+    batch when it wakes. So the producer has a transactional id per database and begins before rows are read: every
+    relay that reads rows has fenced all earlier relays at Kafka (docs/decisions/0012).
 
-    A crash between Kafka's confirmation and the commit of the deletion repeats the batch, in order: inboxes absorb it.
+    A crash between Kafka's confirmation and the commit of the deletion repeats the batch, in order; inboxes skip it.
     """
 
     def __init__(
         self, engine: AsyncEngine, producer: Producer, wake: Wake, *, batch: int = 500, poll_seconds: float = 1.0
     ) -> None:
-        """producer: with `transactional_id_of(...)` the database; ValueError without one."""
+        """producer: has the id of `transactional_id_of`; ValueError without one."""
         if producer.transactional_id is None:
             raise ValueError("a relay's producer needs a transactional id: without one nobody is fenced")
         self._engine = engine
@@ -236,7 +235,7 @@ class Relay:
         self._passed = _Passed()
         self._relayed_at = -math.inf
         self._missing: frozenset[str] = frozenset()
-        """Topics that Kafka does not have: their rows wait, and all others go on."""
+        """Topics that Kafka does not have: their rows wait, while all others are relayed."""
         self._missing_until = 0.0
         self._tracer = trace.get_tracer(__name__)
 
@@ -247,20 +246,20 @@ class Relay:
                 behind = OUTBOX.c.id > self._passed.start()
                 oldest = (await connection.execute(_OLDEST.where(behind))).first()
         except (SQLAlchemyError, OSError):
-            return  # of PostgreSQL another probe tells
+            return  # another probe reports PostgreSQL
         if oldest is not None and oldest.waited > STALE_SECONDS:
             why = ", which Kafka does not have" if oldest.topic in self._missing else ""
             raise NotReady(f"an event has waited {oldest.waited:.0f} s to be published to {oldest.topic}{why}")
 
     async def step(self) -> None:
-        """Relay what there is, then sleep until something is appended or the poll interval is over.
+        """Relay the waiting rows, then sleep until a row is appended or the poll interval is over.
 
-        What is appended soon after is gathered for some milliseconds; what comes alone leaves at once.
+        A row appended soon after another batch waits some milliseconds for more; a single row is sent at once.
         """
         self._wake.clear()
         until = self._missing_until
         if await self.relay_batch() < self._batch:
-            if self._missing_until != until:  # something else may be sent at once
+            if self._missing_until != until:  # rows of other topics can be sent at once
                 return
             if not self._missing:
                 METRICS.outbox_age_seconds.set(0)
@@ -268,9 +267,11 @@ class Relay:
                 await asyncio.sleep(GATHER_SECONDS)
 
     async def relay_batch(self) -> int:
-        """Publish and delete the oldest rows in one transaction. Returns how many; 0 if another relay is at work, or if
-        a topic of theirs is missing: the next batch is formed without it."""
-        # What was missing is tried again in one batch; if it still is, the batch is formed again without it.
+        """Publish and delete the oldest rows in one transaction. Returns how many; 0 if another relay is active, or if
+        a topic is missing, which the next batch leaves out.
+        """
+        # After the interval a batch includes the missing topics again; if one is still missing, the next batch leaves
+        # it out.
         left = self._missing if time.monotonic() < self._missing_until else frozenset()
         try:
             count = await self._relay_batch(left)
@@ -281,7 +282,7 @@ class Relay:
             self._missing_until = time.monotonic() + RECHECK_SECONDS
             return 0
         except Fenced:
-            # Another process relays. Beginning again at once would fence it in turn, and so on at every batch.
+            # Another process relays. Beginning again at once would fence that one, and so on at every batch.
             log.info("another relay has taken over")
             self._second = True
             return 0
@@ -296,7 +297,7 @@ class Relay:
         async with self._engine.begin() as connection:
             if not await connection.scalar(select(func.pg_try_advisory_xact_lock(_RELAY_LOCK))):
                 return 0
-            # Rows that wait for their topic are below others that were relayed: nothing is passed meanwhile.
+            # Rows of missing topics have lower ids than relayed rows, so `_passed` must not advance meanwhile.
             behind = OUTBOX.c.id > (0 if left else self._passed.start())
             oldest = (await connection.execute(_OLDEST.where(behind))).first()
             METRICS.outbox_age_seconds.set(oldest.waited if oldest else 0)
@@ -306,7 +307,8 @@ class Relay:
             if oldest is None or (self._second and oldest.waited < TAKE_OVER_SECONDS):
                 return 0
             await self._producer.begin()
-            # Not before: that they can be read now shows that the lock was still held when the others were fenced.
+            # Read after `begin`: a successful read shows that this process still held the lock when it fenced the
+            # others.
             found = select(OUTBOX, *_HORIZON).where(behind).order_by(OUTBOX.c.id).limit(self._batch)
             rows = (await connection.execute(found)).all()
             await self._producer.send([self._record(row) for row in rows])
@@ -320,7 +322,7 @@ class Relay:
     def _record(self, row: Row[Any]) -> Record:
         headers: dict[str, str] = dict(row.headers)
         if "traceparent" in headers:
-            # The span hangs on the trace that appended the row, which may be in another process and long over.
+            # The span continues the trace that appended the row, maybe in another process and long ago.
             with self._tracer.start_as_current_span(
                 f"send {row.topic}", context=_PROPAGATOR.extract(headers), kind=trace.SpanKind.PRODUCER
             ):

@@ -1,4 +1,4 @@
-"""The one Kafka producer class: idempotent, ordered inside a partition, made anew after any failure."""
+"""The only Kafka producer class: idempotent, ordered inside a partition, replaced after any failure."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -13,7 +13,7 @@ from servicekit.errors import TransientError
 
 Headers = Sequence[tuple[str, bytes | None]]
 TRANSACTION_SECONDS: Final = 30
-"""After it Kafka ends a transaction that its producer has left open: until then readers of its partitions wait."""
+"""Time after which Kafka ends an abandoned transaction; until then readers of its partitions wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,15 @@ class Record:
 
 
 class KafkaUnavailable(TransientError):
-    """Kafka did not confirm. What was sent may or may not be there."""
+    """Kafka did not confirm. The messages may or may not be stored."""
 
 
 class Fenced(KafkaUnavailable):
-    """A producer of the same transactional id began after this one, and nothing of this batch will ever be read."""
+    """A producer with the same transactional id began after this one. No reader will ever see this batch."""
 
 
 class TooLarge(KafkaUnavailable):
-    """A message is larger than Kafka takes."""
+    """A message is larger than Kafka accepts."""
 
 
 class TopicMissing(KafkaUnavailable):
@@ -47,11 +47,11 @@ class TopicMissing(KafkaUnavailable):
 
 
 class Producer:
-    """Sends batches and waits for every confirmation. One task at a time uses it.
+    """Sends batches and waits for every confirmation. Only one task uses it at a time.
 
-    transactional_id: each batch is one transaction of Kafka, which readers with `read_committed` see whole or not at
-    all; and of all producers with this id, in whatever process, only the one that began last can send. Without it a
-    batch is sent message by message, and nobody is fenced.
+    transactional_id: each batch is one Kafka transaction, which `read_committed` readers see whole or not at all. Of
+    all producers with this id, in any process, only the one that began last can send. Without an id a batch is sent
+    message by message, and no producer is fenced.
     """
 
     def __init__(
@@ -70,14 +70,16 @@ class Producer:
         self._lock = asyncio.Lock()
 
     async def begin(self) -> None:
-        """Connect, unless that is done. With a transactional id: whoever had begun with it can send nothing from here
-        on, also what is on its way. KafkaUnavailable if Kafka does not answer."""
+        """Connect if needed. With a transactional id this fences every earlier producer with that id, including
+        messages that it has under way. KafkaUnavailable if Kafka does not answer.
+        """
         async with self._lock, self._dropping("did not let a producer begin"):
             await self._begun()
 
     async def send(self, records: Sequence[Record]) -> None:
-        """Send all, in order per partition; return when all are confirmed. KafkaUnavailable otherwise, and Fenced if
-        another has begun with the same transactional id: this one begins anew with the next call."""
+        """Send all, in order per partition; return when all are confirmed. KafkaUnavailable otherwise. Fenced if
+        another producer has begun with the same transactional id; the next call begins again.
+        """
         async with self._lock, self._dropping(f"did not confirm {len(records)} messages"):
             producer = await self._begun()
             await _refuse_missing(producer, {record.topic for record in records})
@@ -86,11 +88,11 @@ class Producer:
                 return
             await producer.begin_transaction()
             await self._send(producer, records)
-            # Only after every confirmation: aiokafka also commits what is left when a message was refused.
+            # Commit only after every confirmation, because aiokafka would also commit the rest of a refused batch.
             await producer.commit_transaction()
 
     async def close(self) -> None:
-        """Let go of the connections. The next `send` makes new ones."""
+        """Close the connections. The next `send` makes new ones."""
         async with self._lock:
             await self._drop()
 
@@ -103,7 +105,7 @@ class Producer:
 
     @asynccontextmanager
     async def _dropping(self, what: str) -> AsyncIterator[None]:
-        """After any failure the producer is let go, with its transaction, and the next call makes another.
+        """Drop the producer and its transaction after any failure; the next call makes another.
 
         An idempotent producer can stay stuck on OutOfOrderSequenceNumber (aio-libs/aiokafka#1017).
         """
@@ -138,7 +140,7 @@ class Producer:
     async def _drop(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            # Nothing that is still buffered matters: the caller counts the batch as not sent.
+            # Buffered messages do not matter, because the caller treats the batch as not sent.
             with suppress(KafkaError, TimeoutError, OSError):
                 await asyncio.wait_for(producer.stop(), timeout=2)
 
@@ -147,7 +149,8 @@ _KINDS: dict[type[BaseException], type[KafkaUnavailable]] = {MessageSizeTooLarge
 
 
 async def _refuse_missing(producer: AIOKafkaProducer, topics: Collection[str]) -> None:
-    """aiokafka would look for a topic until the time limit, and then say the same as for a Kafka that is away."""
+    """Refuse missing topics, because aiokafka searches for a topic until the time limit and then reports Kafka as away.
+    """
     if unknown := {topic for topic in topics if producer.client.cluster.partitions_for_topic(topic) is None}:
         cluster = await producer.client.fetch_all_metadata()
         if missing := unknown - cluster.topics():
@@ -155,7 +158,7 @@ async def _refuse_missing(producer: AIOKafkaProducer, topics: Collection[str]) -
 
 
 def _is_fenced(error: BaseException | None) -> bool:
-    """aiokafka hides the cause where its background task finds it first."""
+    """Search the causes too, because aiokafka hides the error if its background task finds it first."""
     while error is not None:
         if isinstance(error, ProducerFenced):
             return True

@@ -1,8 +1,7 @@
 """Creates the topics of the registry at the broker: ``python -m servicekit.kafka.provision``.
 
-Safe to repeat. Missing topics are created, partitions added where the registry grew, retention or
-compaction set where it differs. Settings the registry says nothing about are left as they are, no
-topic is ever deleted, and a compacted topic keeps its partitions.
+Safe to repeat. It creates missing topics, adds partitions, and corrects retention and compaction. It leaves settings
+that the registry does not mention, never deletes a topic, and never changes the partitions of a compacted topic.
 """
 
 import argparse
@@ -19,17 +18,17 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExists
 
 from contracts.topics import Provision, provisions
 
-_SET_ON_THE_TOPIC = 1  # "config_source" of a value that is neither a default nor the broker's
+_SET_ON_THE_TOPIC = 1  # "config_source" of a value set on the topic itself
 HOUR_MS = 3_600_000
 
 
 class ProvisionError(RuntimeError):
-    """The registry asks for something a broker cannot do; the message says which topic and what to do."""
+    """The registry asks for a change that a broker cannot make; the message names the topic and the remedy."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """Names of topics by what was done to them."""
+    """Names of topics by the change made."""
 
     created: list[str] = field(default_factory=list)
     grown: list[str] = field(default_factory=list)
@@ -42,7 +41,7 @@ class Outcome:
 
 
 def topic_configs(wanted: Provision) -> dict[str, str]:
-    """Broker settings of a topic: a window of time, or the last message of every key."""
+    """Broker settings of a topic: retention for a time, or compaction."""
     if wanted.retention_hours is None:
         return {
             "cleanup.policy": "compact",
@@ -56,9 +55,9 @@ def topic_configs(wanted: Provision) -> dict[str, str]:
 def partitions_to_add(wanted: Iterable[Provision], present: Mapping[str, int]) -> dict[str, int]:
     """Topics of ``present`` (name to partitions) that must grow, with the number they must reach.
 
-    Raises ProvisionError if one has more partitions than the registry says: taking partitions away would
-    send later messages of a key to another partition than its earlier ones, and Kafka refuses it. Likewise for a
-    compacted topic that would grow: tombstones would never meet the values that they remove.
+    Raises ProvisionError if a topic has more partitions than the registry says, because Kafka cannot remove partitions;
+    and for a compacted topic that would grow, because tombstones would go to other partitions than the values they
+    remove.
     """
     grow: dict[str, int] = {}
     for topic in wanted:
@@ -83,9 +82,8 @@ def partitions_to_add(wanted: Iterable[Provision], present: Mapping[str, int]) -
 async def provision(bootstrap_servers: str, topics: Iterable[Provision] | None = None) -> Outcome:
     """Bring the broker's topics to what ``topics`` (default: the whole registry) says.
 
-    Raises ProvisionError for a topic that cannot have the partitions it should, before anything is changed,
-    aiokafka's KafkaError if the broker is away or refuses, TimeoutError if it takes the topics but does
-    not show them.
+    Raises ProvisionError, before any change, for a topic whose partitions cannot be changed; aiokafka's KafkaError if
+    the broker is away or refuses; TimeoutError if it accepts the topics but does not show them.
     """
     wanted = list(provisions() if topics is None else topics)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=30_000)
@@ -113,7 +111,7 @@ async def _present(admin: AIOKafkaAdminClient, wanted: list[Provision]) -> dict[
 
 
 async def _until_visible(admin: AIOKafkaAdminClient, wanted: list[Provision]) -> None:
-    """The controller answers before the brokers have heard of it; whoever runs next relies on the topics."""
+    """Wait, because the controller answers before the brokers know the topics on which the next process relies."""
     async with asyncio.timeout(30):
         while True:
             present = await _present(admin, wanted)
@@ -125,8 +123,8 @@ async def _until_visible(admin: AIOKafkaAdminClient, wanted: list[Provision]) ->
 async def _create(admin: AIOKafkaAdminClient, missing: list[Provision]) -> list[str]:
     if not missing:
         return []
-    # -1: as many replicas as the cluster gives a topic by default. aiokafka takes it only beside an
-    # assignment of replicas, and an empty one is no assignment.
+    # -1 is the cluster's default number of replicas. aiokafka accepts it only with an assignment of replicas; an empty
+    # one has no effect.
     response = await admin.create_topics(
         [NewTopic(topic.name, topic.partitions, -1, {}, topic_configs(topic)) for topic in missing]
     )
@@ -134,7 +132,7 @@ async def _create(admin: AIOKafkaAdminClient, missing: list[Provision]) -> list[
     for name, code, message, *_ in response.topic_errors:
         error = for_code(code)
         if error is TopicAlreadyExistsError:
-            continue  # somebody provisions at the same time
+            continue  # another process provisions at the same time
         if code:
             raise error(f"Topic {name} could not be created: {message}")
         created.append(name)
@@ -151,7 +149,7 @@ async def _configure(admin: AIOKafkaAdminClient, topics: list[Provision]) -> lis
             if code:
                 raise for_code(code)(f"Settings of topic {name} could not be read: {message}")
             own[name] = {key: value for key, value, _, source, *_ in entries if source == _SET_ON_THE_TOPIC}
-    # The request replaces all settings of a topic, so those of the operators are sent along.
+    # The request replaces all settings of a topic, so it includes those made by operators.
     changed = {
         topic.name: {**own[topic.name], **topic_configs(topic)}
         for topic in topics

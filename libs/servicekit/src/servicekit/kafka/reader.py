@@ -1,6 +1,6 @@
-"""A consumer that notices what is gone before it was taken, instead of going on as if nothing had been there.
+"""A consumer that reports messages lost before it read them.
 
-aiokafka's own way is to begin anew at the oldest message, or the newest, without a word.
+aiokafka itself would silently continue at the oldest message, or the newest.
 """
 
 from collections.abc import Callable
@@ -14,31 +14,31 @@ from servicekit.kafka.lanes import Lanes
 
 WAIT_SECONDS: Final = 0.5
 FULL_SECONDS: Final = 0.02
-"""Between two looks at whether a partition is free again."""
+"""Pause between two checks for a free partition."""
 STOP_SECONDS: Final = 10.0
 _NOWHERE: Final = TopicPartition("", 0)
-"""A partition that nobody has."""
+"""A partition that does not exist, for a poll that fetches nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Messages of one partition that a group can no longer take."""
+    """Messages of one partition that are gone before a group read them."""
 
     topic: str
     partition: int
     position: int | None
-    """Where the group stood. None: it has not been here before, or so long ago that Kafka has forgotten it."""
+    """The group's position. None if it never read the partition, or so long ago that Kafka has dropped its offsets."""
     first: int
-    """Where the group goes on: the oldest message that is there, or will be."""
+    """The offset at which the group continues: the oldest message's, or the next one's in an empty partition."""
 
     @property
     def most(self) -> int:
-        """At most so many are gone; 0 if that is not known, as in a topic that was made anew."""
+        """The maximum number of lost messages; 0 if unknown, as after a topic was recreated."""
         return max(self.first - (self.position or 0), 0)
 
 
 class Reader(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
-    """Goes on once `lost` has returned: at the oldest message, or at "now" with `auto_offset_reset="latest"`."""
+    """Calls `lost`, then continues at the oldest message, or at "now" with `auto_offset_reset="latest"`."""
 
     def __init__(self, *topics: str, lost: Callable[[Loss], None], **options: Any) -> None:
         super().__init__(*topics, **(options | {"auto_offset_reset": "none"}))
@@ -76,7 +76,7 @@ class Reader(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
 
 
 class LaneReader(Reader):
-    """Fetches of the partitions that lanes are free for."""
+    """Fetches only from partitions whose lanes have room."""
 
     def __init__(self, *topics: str, lanes: Lanes, lost: Callable[[Loss], None], **options: Any) -> None:
         super().__init__(*topics, lost=lost, **options)
@@ -84,7 +84,7 @@ class LaneReader(Reader):
         self._lanes.serve(self)
 
     async def getmany(self, *_: TopicPartition, **options: Any) -> dict[TopicPartition, Any]:
-        """As aiokafka's, once there is something."""
+        """As aiokafka's, but waits for at least one message."""
         while True:
             assigned = self.assignment()
             free = self._lanes.free(assigned)
@@ -92,7 +92,7 @@ class LaneReader(Reader):
                 asked, seconds = [], WAIT_SECONDS
             elif free:
                 asked, seconds = free, FULL_SECONDS
-            else:  # asked all the same: a consumer that never asks leaves its group
+            else:  # polled all the same, because a consumer that never polls is removed from its group
                 await self._lanes.room(FULL_SECONDS)
                 asked, seconds = [_NOWHERE], 0.0
             if found := await super().getmany(*asked, **(options | {"timeout_ms": seconds * 1000})):
@@ -100,7 +100,7 @@ class LaneReader(Reader):
                 return found
 
     async def stop(self) -> None:
-        """As aiokafka's, once what is at work has ended."""
+        """As aiokafka's, after the running handlers have ended."""
         await self._lanes.stop(STOP_SECONDS)
         await super().stop()
 
