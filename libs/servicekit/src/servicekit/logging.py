@@ -21,12 +21,12 @@ refresh_token secret street token zip
 """
 PRIVATE_KEYS: Final = frozenset(_PRIVATE.split())
 REDACTED: Final = "[redacted]"
-# Errors whose text is ours, or an address. All others may quote a person's data: int("Anna") does.
+# Errors whose text is ours or an address. All others may quote personal data, as int("Anna") does.
 _SPEAKING: Final = (ServiceError, TransientError, PermanentError, KafkaError, OSError)
 
 
 def _plain(_: Any, __: str, event: EventDict) -> EventDict:
-    """Without uvicorn's second copy of its message, coloured for terminals, and asyncio's copy of an error's text."""
+    """Drop uvicorn's coloured copy of its message, and asyncio's copy of an error's text."""
     event.pop("color_message", None)
     if event.get("logger") == "asyncio":
         event["event"] = str(event["event"]).partition("\n")[0]
@@ -49,7 +49,7 @@ def _redacted(key: str, value: Any) -> Any:
 
 
 def safe_traceback(error: BaseException) -> str:
-    """A traceback with the text of our own errors alone; others are named by their type."""
+    """A traceback with texts only of our own errors; others are named by their type."""
     parts: list[str] = []
     current: BaseException | None = error
     while current is not None and len(parts) < 5:
@@ -107,9 +107,9 @@ def setup_logging(settings: ServiceSettings) -> None:
     root.setLevel(settings.log_level)
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers = []
-    # One line per request is ours (servicekit.http.edge); httpx would log full URLs with their queries.
+    # We log one line per request ourselves (servicekit.http.edge); httpx would log full URLs with queries.
     logging.getLogger("uvicorn.access").disabled = True
     for name in ("httpx", "httpcore", "aiokafka"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Its warning at every start, that topics are provisioned elsewhere, is what we want.
+    # It warns at every start that it creates no topics, which is intended.
     logging.getLogger("servicekit.faststream").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Loops that outlive their failures, and beat as long as they make progress."""
+"""Loops that survive failures, and beat while they make progress."""
 
 import asyncio
 import time
@@ -19,23 +19,23 @@ LONGEST_DELAY_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Periodic work of a service: `run(runtime, resources)` again and again, `every` seconds apart.
+    """Periodic work of a service: calls `run(runtime, resources)` at the start and then every `every` seconds.
 
-    `run` does one round and returns; it opens its own transactions. It is called at once at the start. Every replica
-    runs it: rounds that must not overlap claim their work with `FOR UPDATE SKIP LOCKED` or an advisory lock.
+    `run` does one round in transactions of its own, and returns. Every replica runs it, so rounds that must not overlap
+    claim their work with `FOR UPDATE SKIP LOCKED` or an advisory lock.
     """
 
     name: str
     run: Callable[[Any, Any], Awaitable[None]]
     every: float
     longest_round: float = 60.0
-    """Seconds a round may take before `/livez` calls the loop stuck."""
+    """Seconds that a round may take before `/livez` reports the loop as stuck."""
 
 
 class Supervisor:
-    """Runs steps in tasks of their own until it is stopped; a failing step is tried again with growing delay.
+    """Runs each step in a task of its own until stopped, and retries a failing step with growing delay.
 
-    A step that breaks is logged once, and once more when it works again.
+    It logs the first of consecutive failures, and the recovery.
     """
 
     def __init__(self, health: Health) -> None:
@@ -66,7 +66,7 @@ class Supervisor:
             try:
                 await step()
             except Exception:
-                if self._stopping:  # on its way out, in place of the cancellation
+                if self._stopping:  # the error replaced the cancellation
                     log.warning("loop ended badly", loop=name, exc_info=True)
                     return
                 failures += 1

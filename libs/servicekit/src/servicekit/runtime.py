@@ -1,4 +1,4 @@
-"""Everything that lives as long as the process does, made once in `servicekit.app` and visible here."""
+"""Everything that lives as long as the process, made once in `servicekit.app`."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ class Runtime:
     listener: Listener
     """`listener.wake(channel)` rings at NOTIFY."""
     dead_letters: Producer
-    """Carries rejected messages to their dead-letter topics. Events go through the outbox, never through this."""
+    """Sends rejected messages to their dead-letter topics. Events always go through the outbox."""
     http: httpx.AsyncClient
     """For calls between services (the gateway's routing, access leases). Traced; 10 seconds; never for the vendor."""
     clock: Clock

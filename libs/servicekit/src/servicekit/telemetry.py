@@ -1,6 +1,6 @@
 """Metrics by a typed list of names, traces through OpenTelemetry.
 
-Without OTEL_EXPORTER_OTLP_ENDPOINT nothing is recorded and nothing is instrumented: traces then cost nothing.
+Without OTEL_EXPORTER_OTLP_ENDPOINT nothing is recorded or instrumented, so traces cost nothing.
 """
 
 from dataclasses import dataclass, field
@@ -24,23 +24,23 @@ REGISTRY = CollectorRegistry()
 """What `/metrics` serves. A service's own metrics register here too."""
 
 Name = Literal[
-    # Seconds the oldest row has waited in the outbox; 0 when it is empty.
+    # Seconds that the oldest row has waited in the outbox; 0 when it is empty.
     "servicekit_outbox_age_seconds",
     # Rows confirmed by Kafka.
     "servicekit_outbox_relayed_total",
     # Messages by group, topic and outcome: handled, duplicate, ignored, set_aside, retried, waited, timed_out,
     # dead_letter, dropped.
     "servicekit_messages_total",
-    # Seconds a message took from the start of its first attempt to its outcome, by group.
+    # Seconds from the start of a message's first attempt to its outcome, by group.
     "servicekit_message_seconds",
-    # 1 while a group has stopped itself because it rejected too much: an alert.
+    # 1 while a group has stopped itself because it rejected too many messages; alert on it.
     "servicekit_consumer_stopped",
-    # Messages that were gone before a group took them, at most so many (a partition counts as one if that is unknown),
-    # by group and topic: an alert.
+    # Upper bound of messages lost before a group read them (1 per partition if unknown), by group and topic; alert on
+    # it.
     "servicekit_messages_lost_total",
-    # Messages of types that this version does not know, waiting for one that does, by group.
+    # Messages of unknown types that wait for a newer version, by group.
     "servicekit_set_aside",
-    # Seconds the oldest of them has waited; 0 when there is none.
+    # Seconds that the oldest of them has waited; 0 without any.
     "servicekit_set_aside_age_seconds",
     # Jobs by kind and outcome: done, waiting, failed, cancelled, retried, lease_lost, released.
     "servicekit_jobs_total",
@@ -115,18 +115,18 @@ _TOLD_OF_A_REQUEST: Final = frozenset(
         *("http.route", "http.status_code", "http.response.status_code"),
     }
 )
-"""Addresses, queries and agents are written by callers: people are searched for by name, paths hold what was pasted."""
+"""Attributes kept in a request's span. Callers write the others, which may hold names searched for or pasted paths."""
 
 
 def forget_caller(span: trace.Span, *_: object) -> None:
-    """For the hook of the server's instrumentation: a request's span keeps the route's template and the method."""
+    """Hook of the server's instrumentation: keep only the route's template and the method in a request's span."""
     for name in (span.attributes or {}) if isinstance(span, ReadableSpan) else ():
         if name not in _TOLD_OF_A_REQUEST:
             span.set_attribute(name, "")
 
 
 async def forget_path(span: trace.Span, *_: object) -> None:
-    """For the hook of the client's instrumentation: of an address, its span keeps whom we asked."""
+    """Hook of the client's instrumentation: keep only the host of an address in the span."""
     noted = span.attributes if isinstance(span, ReadableSpan) else None
     for name in ("http.url", "url.full"):
         value = (noted or {}).get(name)
@@ -136,11 +136,11 @@ async def forget_path(span: trace.Span, *_: object) -> None:
 
 
 def setup_tracing(settings: ServiceSettings, processor: SpanProcessor | None = None) -> bool:
-    """Record traces if an exporter is set (or a `processor` is given). Returns whether they are recorded."""
+    """Record traces if an exporter is set or a `processor` is given. Returns whether they are recorded."""
     if processor is None:
         if not settings.otel_exporter_otlp_endpoint:
             return False
-        # The exporter costs memory and start time: only those pay who use it.
+        # Imported here, so that only services that use the exporter pay its memory and start time.
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
         endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/") + "/v1/traces"
@@ -155,9 +155,9 @@ def setup_tracing(settings: ServiceSettings, processor: SpanProcessor | None = N
 
 
 def trace_sql(engine: AsyncEngine) -> None:
-    """A span per statement with its text; parameters stay out.
+    """A span per statement with its text, but without parameters.
 
-    By hand, because opentelemetry-instrumentation-sqlalchemy (0.66b1) refuses SQLAlchemy 2.1.
+    Made by hand, because opentelemetry-instrumentation-sqlalchemy (0.66b1) refuses SQLAlchemy 2.1.
     """
     tracer = trace.get_tracer(__name__)
     spans: WeakKeyDictionary[ExecutionContext, trace.Span] = WeakKeyDictionary()

@@ -1,15 +1,15 @@
-"""Retry, then dead letter, then stop: what happens to a message that a handler does not take.
+"""Retry, then dead letter, then stop: the handling of a message whose handler fails.
 
-    PostgreSQL or a peer away (`is_outage`)  → wait, then the same message again, for as long as it takes; but ten
-                                               times at most for one that is of our own making (`may_be_ours`)
-    a passing failure (`is_transient`)       → again with backoff, five attempts, then dead letter
-    no end within `HANDLER_SECONDS`          → again, three times in all, then dead letter
-    the process dies at it                   → with the next process, three times after the first, then dead letter
-    anything else                            → dead letter at once
-    a type that the topic does not know      → set aside in PostgreSQL, taken by the version that knows it
-    too many dead letters                    → the group stops consuming, `/readyz` says so, nothing more is rejected
+    PostgreSQL or a peer away (`is_outage`)  → wait and retry until the outage ends; at most ten times for an outage
+                                               that we may cause ourselves (`may_be_ours`)
+    a transient failure (`is_transient`)     → retry with backoff, five attempts, then dead letter
+    no end within `HANDLER_SECONDS`          → three attempts, then dead letter
+    the process dies in the handler          → retry by the next process, three times after the first, then dead letter
+    any other failure                        → dead letter at once
+    a type that the topic does not know      → set aside in PostgreSQL until a version knows the type
+    too many dead letters                    → the group stops consuming, `/readyz` reports it, nothing more is rejected
 
-Dead letters break the order of a key; versions in the events make that harmless. They are worked on with
+Dead letters break the order of a key, which is harmless because events carry versions. Operators handle them with
 `python -m servicekit.kafka.dead_letters`.
 """
 
@@ -34,17 +34,17 @@ ATTEMPTS = 5
 FIRST_DELAY_SECONDS = 0.1
 OUTAGE_DELAY_SECONDS = 1.0
 HANDLER_SECONDS = 60.0
-"""For one attempt. A wait for a lock ends before, and a handler that is ended here can do nothing more."""
+"""Time limit of one attempt, longer than any wait for a lock. A handler cancelled here does nothing more."""
 ANSWER_SECONDS = 5.0
-"""In which PostgreSQL answers, if it does."""
+"""Time limit for the test whether PostgreSQL answers."""
 MOST_WAITS = 10
-"""For one message, with PostgreSQL answering all the while."""
+"""Maximum waits of one message while PostgreSQL answers."""
 MOST_IN_A_ROW = 20
 MOST_OF_THE_LAST = (50, 100)
 SHARE = 4
-"""A single organization comes to a quarter of these limits."""
+"""One organization's rejections count up to a quarter of these limits."""
 REPLAYS = "dlq_replays"
-"""Header of a message that `servicekit.kafka.dead_letters` has sent again: how often."""
+"""Header with the number of replays by `servicekit.kafka.dead_letters`."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,10 +53,10 @@ _KEPT_HEADERS = ("ce_id", "ce_type", "ce_source", "ce_time", "ce_correlationid")
 
 
 class Rejections:
-    """Counts what a group rejects, and decides when a human must look before more is rejected.
+    """Counts a group's rejected messages, and decides when the group must stop until a human has looked.
 
-    What is wrong with one organization's data is no reason to stop for all: of what one organization had rejected, a
-    share of the limit counts. What is nobody's, because it cannot be read, counts in full.
+    One organization's bad data must not stop the group for all, so its rejections only count up to a share of the
+    limit. Unreadable messages, which belong to no organization, count in full.
     """
 
     def __init__(self, group: str) -> None:
@@ -73,7 +73,7 @@ class Rejections:
         return not self.stopped
 
     def count(self, *, rejected: bool, organization: str | None = None) -> None:
-        """Take note of a message's outcome. organization: None if it is not known."""
+        """Note a message's outcome. organization: None if unknown."""
         self._last.append((rejected, organization))
         if not rejected:
             self._in_a_row.clear()
@@ -84,13 +84,13 @@ class Rejections:
 
 
 def _weight(rejected: Counter[str | None], limit: int) -> bool:
-    """Whether it comes to the limit."""
+    """Whether the rejections reach the limit."""
     share = max(limit // SHARE, 1)
     return sum(count if name is None else min(count, share) for name, count in rejected.items()) >= limit
 
 
 def _organization(record: ConsumerRecord[Any, Any]) -> str | None:
-    """Whose message it is, as far as that can be read from one that nobody could take."""
+    """The organization of a rejected message, if its body can be read that far."""
     try:
         body = orjson.loads(record.value or b"")
     except orjson.JSONDecodeError:
@@ -100,7 +100,7 @@ def _organization(record: ConsumerRecord[Any, Any]) -> str | None:
 
 
 class UnknownType(PermanentError):
-    """A message of a type that came after this version of the service."""
+    """A message of a type that this version of the service does not know."""
 
     def __init__(self, topic: str, name: str, event_id: str) -> None:
         super().__init__(f"{topic} does not know the type {name}")
@@ -109,26 +109,26 @@ class UnknownType(PermanentError):
 
 
 class NotRejected(Exception):
-    """A message that cannot be taken could not be rejected either; it is tried again."""
+    """A failed message could not be sent to its dead-letter topic either, so it is retried."""
 
 
 class HandlerTimedOut(PermanentError):
-    """A handler did not end in time, again and again, while PostgreSQL answered."""
+    """A handler repeatedly did not end in time, while PostgreSQL answered."""
 
 
 class ProcessDied(PermanentError):
-    """The process died in the handler of this message, again and again."""
+    """Processes repeatedly died in the handler of this message."""
 
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A message without an outcome, and what this process knows of its attempts."""
+    """A message without an outcome, and its attempts in this process."""
 
     record: ConsumerRecord[Any, Any]
     failures: int = 0
-    """Since it was begun, or waited for an outage."""
+    """Failures since its beginning, or since it last waited for an outage."""
     waits: int = 0
-    """For outages that may be of our own making, with PostgreSQL answering."""
+    """Waits for outages that we may cause ourselves, while PostgreSQL answered."""
     hung: int = 0
     deaths: int = 0
     begun_at: float | None = None
@@ -148,36 +148,36 @@ class Guard:
         attempts: Attempts | None = None,
         set_aside: Callable[[ConsumerRecord[Any, Any], UnknownType], Awaitable[object]] | None = None,
     ) -> None:
-        """answers: raises if PostgreSQL does not answer. attempts: None for a broadcast, which begins anew at "now".
+        """answers: raises if PostgreSQL does not answer. attempts: None for a broadcast, which always starts at "now".
 
-        set_aside: keeps a message of an unknown type; a broadcast ignores it.
+        set_aside: stores a message of an unknown type; None for a broadcast, which ignores it.
         """
         self.rejections = Rejections(group)
         self.group = group
         self.topic = topic
         self.busy_since: float | None = None
-        """Monotonic time at which the longest attempt at work was begun; None while nothing is at work."""
+        """Monotonic start of the longest running attempt; None while none is running."""
         self.attempts = attempts
         self.undelivered: str | None = None
-        """Why the dead-letter topic does not take a message."""
+        """Why the dead-letter topic refuses a message; None if it does not."""
         self._dead_letter_topic = dead_letter_topic
         self._producer = producer
         self._answers = answers
         self._set_aside = set_aside
         self._strangers: set[str] = set()
         self._waiting: dict[Pending, tuple[float, str]] = {}
-        """Since when, and for the end of which kind of error."""
+        """Start of each message's wait, and the kind of the error."""
         self._rejecting = asyncio.Lock()
 
     @property
     def waiting(self) -> tuple[float, str] | None:
-        """Since when (monotonic) a message has waited, and the kind of error whose end it waits for; the oldest."""
+        """The start (monotonic) of the longest wait for an outage, and the kind of its error."""
         return min(self._waiting.values(), default=None)
 
     async def attempt(self, message: Pending, handle: Callable[[], Awaitable[str]]) -> float | None:
-        """Have a message handled. None if it has an outcome, else the seconds after which to try again.
+        """Handle a message once. None if it has an outcome, else the seconds until the retry.
 
-        handle: takes the message once, and returns the outcome for the metrics.
+        handle: handles the message, and returns the outcome for the metrics.
         """
         message.begun_at = message.begun_at or time.monotonic()
         limit = asyncio.timeout(HANDLER_SECONDS)
@@ -194,18 +194,18 @@ class Guard:
         return None
 
     def taken(self, message: Pending, outcome: str | None) -> None:
-        """A message is dealt with. outcome: None if it was set aside, which is counted already."""
+        """Note that a message was handled. outcome: None if it was set aside, which is already counted."""
         if outcome:
             self.outcome(outcome)
             self.rejections.count(rejected=False)
         self._ended(message)
 
     async def reject_dead(self, message: Pending) -> float | None:
-        """Reject the message at which processes died. As `attempt`."""
+        """Reject a message at which processes died. Returns as `attempt` does."""
         return await self._reject(message, ProcessDied(f"begun {message.deaths} times"), message.deaths)
 
     def wait_out(self, message: Pending, error: Exception) -> float:
-        """Note that a message waits for an outage to end. Returns the seconds after which to try again."""
+        """Note that a message waits for an outage to end. Returns the seconds until the retry."""
         self.outcome("waited")
         if not self._waiting:
             log.warning("messages wait for an outage to end", group=self.group, exc_info=error)
@@ -214,7 +214,7 @@ class Guard:
         return OUTAGE_DELAY_SECONDS
 
     def forget(self, messages: Iterable[Pending]) -> None:
-        """These messages are somebody else's now."""
+        """Stop waiting for messages that this process no longer has."""
         for message in messages:
             self._waiting.pop(message, None)
 
@@ -236,7 +236,7 @@ class Guard:
         return FIRST_DELAY_SECONDS * 3.0 ** (message.failures - 1)
 
     async def _timed_out(self, message: Pending, error: Exception) -> float | None:
-        """Try again, until that was done often enough."""
+        """Retry up to the limit, then reject."""
         if not await self.postgres_answers():
             return self.wait_out(message, error)
         message.hung += 1
@@ -248,7 +248,7 @@ class Guard:
         return 0.0
 
     async def _waited_enough(self, message: Pending, error: Exception) -> bool:
-        """Whether an outage is taken for one of our own making, at this message. Counts."""
+        """Count a wait. True once the outage at this message counts as one that we cause ourselves."""
         if self._answers is None or not may_be_ours(error):
             return False
         if not await self.postgres_answers():
@@ -267,17 +267,17 @@ class Guard:
         return None
 
     async def postgres_answers(self) -> bool:
-        """Whether PostgreSQL answers somebody else."""
+        """Whether PostgreSQL answers another connection."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 if self._answers is not None:
                     await self._answers()
-        except Exception:  # noqa: BLE001 - whatever it is: an outage it is
+        except Exception:  # noqa: BLE001 - any error here means an outage
             return False
         return True
 
     def outcome(self, outcome: str) -> None:
-        """Count a message."""
+        """Count a message by its outcome."""
         METRICS.messages_total.labels(self.group, self.topic, outcome).inc()
 
     async def set_aside(self, record: ConsumerRecord[Any, Any], error: UnknownType) -> None:
@@ -296,19 +296,19 @@ class Guard:
     async def reject(self, record: ConsumerRecord[Any, Any], error: Exception, attempts: int) -> None:
         """Send the message, byte for byte, to its dead-letter topic; a broadcast has none and drops it.
 
-        Headers tell where it came from and the error's type; never its text, which may quote personal data. With a
-        message that is too large for them, they alone are sent. NotRejected if that fails, or if the group stops.
+        Headers hold the origin and the error's type; never its text, which may quote personal data. If the message is
+        too large to add them, only the headers are sent. NotRejected if that fails, or if the group stops.
         """
         where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         if self._dead_letter_topic is None:
             self.outcome("dropped")
             log.error("broadcast message dropped", group=self.group, attempts=attempts, **where, exc_info=error)
             return
-        async with self._rejecting:  # one at a time, or several would pass the limit together
+        async with self._rejecting:  # one at a time, or concurrent rejections could exceed the limit
             if await self._has_letter(record):
                 self.outcome("duplicate")
                 return
-            replayed = any(name == REPLAYS for name, _ in record.headers)  # an operator knows of it
+            replayed = any(name == REPLAYS for name, _ in record.headers)  # its operator knows
             if self.rejections.stopped or not (replayed or self.rejections.allow()):
                 METRICS.consumer_stopped.labels(self.group).set(1)
                 log.critical("group stopped: it rejects too much", group=self.group, **where, exc_info=error)
@@ -327,10 +327,10 @@ class Guard:
         log.error("message rejected", group=self.group, attempts=attempts, **where, exc_info=error)
 
     async def _has_letter(self, record: ConsumerRecord[Any, Any]) -> bool:
-        """A message before it may have been at work when the process ended, so that its offset was not committed."""
+        """Whether the dead letter was sent before a crash that kept the offset from being committed."""
         try:
             return self.attempts is not None and await self.attempts.is_rejected(record)
-        except Exception:  # noqa: BLE001 - two letters of a message are better than none
+        except Exception:  # noqa: BLE001 - two dead letters of a message are better than none
             return False
 
     async def _note_letter(self, record: ConsumerRecord[Any, Any]) -> None:
@@ -360,14 +360,14 @@ class Guard:
 def _letter(topic: str, record: ConsumerRecord[Any, Any], origin: dict[str, str]) -> Record:
     added = dict(origin)
     value = record.value
-    if value is None and record.key is None:  # which no producer sends
+    if value is None and record.key is None:  # no producer sends a message with neither
         value, added["dlq_null"] = b"", "value"
     headers = [*record.headers, *((name, text.encode()) for name, text in added.items())]
     return Record(topic, record.key, value, headers)
 
 
 def _cut_letter(topic: str, record: ConsumerRecord[Any, Any], origin: dict[str, str]) -> Record:
-    """Where the message is, without it: `dlq_cut` says how many bytes it has."""
+    """A dead letter with the origin of the message but not its value; `dlq_cut` is its size in bytes."""
     names = [(name, value) for name, value in record.headers if name in _KEPT_HEADERS and len(value or b"") < 1000]
     size = len(record.key or b"") + len(record.value or b"")
     added = [(name, text.encode()) for name, text in (origin | {"dlq_cut": str(size)}).items()]

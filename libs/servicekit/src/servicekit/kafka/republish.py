@@ -1,7 +1,7 @@
-"""`python -m <service> republish`: a service tells its state again, from its tables.
+"""`python -m <service> republish`: publishes a service's state again, from its tables.
 
-For a new major version of a topic, for one that was lost or kept what was deleted, and for a group that lost facts. The
-facts have the versions that the records have, so whoever knows them ignores them. It goes through the outbox, which the
+For a new major version of a topic, for a topic that was lost or kept deleted records, and for a group that lost facts.
+The facts carry the records' versions, so consumers that know them ignore them. They go through the outbox, which the
 running service empties.
 """
 
@@ -20,17 +20,18 @@ from servicekit.settings import ServiceSettings
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 200
-"""Records a transaction: their rows are locked until it commits, so that no newer fact comes before this one."""
+"""Records per transaction. Their rows stay locked until it commits, so that no newer fact precedes this one."""
 WAITING: Final = 1000
-"""Rows of the outbox beyond which the command waits: facts of the day stand behind what it adds."""
+"""The command waits while the outbox has more rows, because current facts queue behind those it adds."""
 
 Page = Callable[[AsyncSession, Any], Awaitable[tuple[int, Any]]]
-"""Lock the records behind a position (None: the first ones), append their facts, and return how many they were and
-where they ended (None: that was the last page)."""
+"""Locks the records after a position (None: from the start), appends their facts, and returns their number and the last
+position (None after the last page).
+"""
 
 
 async def republish(settings: ServiceSettings, **kinds: Page) -> None:
-    """Tell all records of each of `kinds`, one after the other. Safe to end and to repeat at any time."""
+    """Publish all records of each of `kinds`, in turn. Safe to stop and to repeat at any time."""
     engine = make_engine(settings)
     sessions = make_sessions(engine, settings.service_name)
     try:

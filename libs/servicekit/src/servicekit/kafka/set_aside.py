@@ -1,7 +1,7 @@
-"""Messages that a version of the service did not know, taken by the version that does.
+"""Messages of types unknown to one version of the service, handled by a version that knows them.
 
-While a release goes out, the new version publishes types that the old one does not know. The old one sets them aside;
-the new one takes them from there, also those that came before it. What no version knows for `KEPT` is dropped.
+During a rollout, the new version publishes types that the old one does not know. The old one sets them aside; the new
+one handles them from there. Messages that no version knows within `KEPT` are dropped.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ from servicekit.telemetry import METRICS
 
 EVERY_SECONDS: Final = 30.0
 KEPT: Final = timedelta(days=30)
-"""As long as a dead letter. Kafka itself has forgotten the message for two weeks by then."""
+"""As long as a dead letter is kept; by then Kafka itself deleted the message two weeks ago."""
 _MOST_OF_A_ROUND = 500
 
 log = structlog.get_logger(__name__)
 
 
 class SetAside:
-    """Takes what was set aside for the subscriptions of a process."""
+    """Handles the messages set aside for the subscriptions of a process."""
 
     NAME = "set aside"
 
@@ -46,9 +46,9 @@ class SetAside:
         self._told = False
 
     async def step(self) -> None:
-        """Take what is known by now, oldest first, and drop what is too old.
+        """Handle messages whose type is known now, oldest first, and drop messages that are too old.
 
-        Raises the first failure that may pass, after all were tried.
+        Raises the first transient failure after it has tried all messages.
         """
         failures = [
             failure
@@ -74,7 +74,7 @@ class SetAside:
             return (await session.scalars(mine.order_by(rows.id).limit(_MOST_OF_A_ROUND))).all()
 
     async def _try(self, subscription: Subscription, row_id: int) -> Exception | None:
-        """The failure, if the message should be tried again."""
+        """Handle one message. Returns the failure if it should be retried."""
         guard = self._guards[subscription.group]
         limit = asyncio.timeout(HANDLER_SECONDS)
         begun = 0
@@ -84,10 +84,10 @@ class SetAside:
                     return None  # another process has it
                 begun = await self._begin(row_id)
                 if begun > MOST_BEGUN:
-                    raise ProcessDied(f"begun {begun - 1} times")  # or it did not end in time
+                    raise ProcessDied(f"begun {begun - 1} times")  # or did not end in time
                 row = await self._locked(session, row_id)
                 if row is None:
-                    return None  # another process had it
+                    return None  # another process has handled it
                 received = read(subscription.topic, _record(row))
                 outcome = await take(subscription, session, self._resources, received)
                 await session.execute(delete(SET_ASIDE).where(SET_ASIDE.c.id == row_id))
@@ -102,7 +102,7 @@ class SetAside:
         return None
 
     async def _begin(self, row_id: int) -> int:
-        """Count before the handler runs: at a message that kills the process nobody counts afterwards."""
+        """Count the attempt before the handler runs, since a process killed by the message cannot count it."""
         statement = update(SET_ASIDE).where(SET_ASIDE.c.id == row_id).values(attempts=SET_ASIDE.c.attempts + 1)
         async with self._runtime.sessions.begin() as session:
             return await session.scalar(statement.returning(SET_ASIDE.c.attempts)) or 0
@@ -146,7 +146,7 @@ class SetAside:
                 )
 
     async def _forget(self) -> None:
-        """Drop what is older than `KEPT`, of groups that are no more too. The oldest rows have the lowest ids."""
+        """Drop messages older than `KEPT`, also of groups that no longer exist. The oldest rows have the lowest ids."""
         rows = SET_ASIDE.c
         oldest = select(rows.id, rows.set_aside_at).order_by(rows.id).limit(_MOST_OF_A_ROUND).subquery()
         old = select(oldest.c.id).where(oldest.c.set_aside_at < func.now() - KEPT)
@@ -164,10 +164,10 @@ class SetAside:
 
 
 def in_work(row_id: int) -> Select[bool]:
-    """Whether this transaction, until its end, is the one that has a message in work.
+    """Whether this transaction gets the message's lock, held until its end.
 
-    Of replicas that find it at the same time one counts: four that counted would be four deaths. It is no lock of the
-    row, which `_begin` writes by a connection of its own.
+    Only one of several replicas may count an attempt, or four replicas would look like four deaths. It is not a row
+    lock, because `_begin` updates the row on another connection.
     """
     return select(func.pg_try_advisory_xact_lock(func.hashtextextended(f"set aside {row_id}", 0)))
 

@@ -1,7 +1,7 @@
 """Kafka in: subscriptions as data, and the only place where FastStream's classes are constructed.
 
-Every default of FastStream that loses messages is set here: acknowledgement after the handler, `earliest`, only what
-was committed, one group per subscription, no topics made on the way, headers that cannot be decoded, retries and dead
+It overrides every default of FastStream that loses messages: acknowledgement after the handler, `earliest`,
+`read_committed`, one group per subscription, no automatic creation of topics, undecodable headers, retries and dead
 letters.
 """
 
@@ -49,14 +49,14 @@ BroadcastHandler = Callable[[Any, "EventHeaders", Any], Awaitable[None]]
 """`async def on_fact(event: Event, headers: EventHeaders, resources: Resources)`."""
 
 METADATA_SECONDS = 5
-"""So long, at most, a topic that was made, or made anew, stays unnoticed. aiokafka's own interval is 5 minutes."""
+"""Maximum time until a created or recreated topic is noticed. aiokafka's own interval is 5 minutes."""
 _UNREADABLE = "servicekit-unreadable-headers"
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACER = trace.get_tracer(__name__)
 
 
 class BadMessage(PermanentError):
-    """A message that breaks the agreement: no CloudEvents headers, no key or another's, no JSON."""
+    """A message that breaks the contract: no CloudEvents headers, a missing or wrong key, no JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Fact(Generic[E]):
     headers: EventHeaders
 
     def flow(self) -> AbstractContextManager[None]:
-        """Bind the fact's flow and trace: what is appended inside follows from it."""
+        """Bind the fact's flow and trace for the events appended inside."""
         return _following(self.headers, topic_of(type(self.event)))
 
 
@@ -117,32 +117,32 @@ def _following(headers: EventHeaders, topic: Topic) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """A handler that takes several facts, each of another key, in one transaction: for topics that carry many.
+    """A handler that takes several facts, each of another key, in one transaction, for topics with many facts.
 
-    If it fails, each fact is taken alone.
+    If it fails, each fact is handled alone.
     """
 
     handler: BatchHandler
 
 
 class Gap(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Notes that a broadcast subscription begins anew: what was published in between may have passed it by."""
+    """Notes that a broadcast subscription starts again, and may have missed facts published meanwhile."""
 
     def __init__(self, tell: Callable[[Any], None]) -> None:
         self.tell = tell
         self.noted = False
 
     def on_partitions_revoked(self, revoked: Any) -> None:
-        """Nothing to do: the next assignment says it."""
+        """Nothing to do: the next assignment notes the gap."""
 
     def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002
-        """Told by `servicekit.kafka.consumers` once every partition has been fetched from."""
+        """Note the gap; `servicekit.kafka.consumers` reports it once every partition was polled."""
         self.noted = True
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A group that takes one topic. Make it with `subscribe` or `subscribe_broadcast`."""
+    """A group that consumes one topic. Make it with `subscribe` or `subscribe_broadcast`."""
 
     topic: Topic
     service: str
@@ -152,7 +152,7 @@ class Subscription:
     broadcast: bool = False
     gap: Gap | None = None
     after_loss: str = ""
-    """The command that brings lost facts back, or why none is needed; the log names it."""
+    """Logged after lost messages: the command that brings them back, or why none is needed."""
 
 
 def subscribe(
@@ -163,15 +163,14 @@ def subscribe(
     after_loss: str,
     on_tombstone: TombstoneHandler | None = None,
 ) -> Subscription:
-    """A shared group `<service>.<purpose>`, from earliest: every message has its effect once in the whole service.
+    """A shared group `<service>.<purpose>`, from earliest: every message has its effect once per service.
 
-    Messages of one key are taken in order, those of others meanwhile, several in one transaction by a handler that is
-    `Together`.
-    A type of the topic that is not in `handlers` is skipped; a type the topic does not know is set aside until a
-    version of the service knows it.
-    after_loss: what the log tells operators when messages were gone before they were taken, by retention or with a
-    topic that was made anew: the commands by which the owner tells its state again, or why nothing has to be.
-    ValueError, when the module is imported, for what the registry does not agree to.
+    Messages of one key are handled in order, other keys in parallel, and several in one transaction if the handler is
+    `Together`. Types of the topic that are not in `handlers` are skipped. A type unknown to the topic is set aside
+    until a version of the service knows it.
+    after_loss: logged for operators if messages were gone before the group read them, by retention or with a recreated
+    topic. It names the commands by which the owner republishes its state, or says why none is needed.
+    ValueError, at import, if the registry does not allow the subscription.
     """
     known = _topic(topic, handlers)
     service = group.partition(".")[0]
@@ -187,10 +186,10 @@ def subscribe_broadcast(
     handlers: Mapping[type[Event], BroadcastHandler],
     on_gap: Callable[[Any], None] | None = None,
 ) -> Subscription:
-    """A group of its own for every process, from latest: each replica sees each fact from now on.
+    """A separate group for every process, from latest: each replica sees every fact from now on.
 
-    No transaction, no inbox and no dead letters: a message that fails is logged, counted and dropped.
-    on_gap: called with the resources whenever "now" begins, at the start and after every trouble with Kafka.
+    No transaction, no inbox and no dead letters: a failing message is logged, counted and dropped.
+    on_gap: called with the resources whenever consumption starts at "now": at the start and after any failure of Kafka.
     """
     known = _topic(topic, handlers)
     if service not in known.broadcast:
@@ -210,16 +209,16 @@ def _topic(name: str, handlers: Mapping[type[Event], Any]) -> Topic:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message that was read."""
+    """A decoded message."""
 
     headers: EventHeaders
     key: str
     event: Event | None
-    """None is a tombstone."""
+    """None for a tombstone."""
 
 
 async def _untouched(message: Any) -> KafkaMessage:
-    # FastStream's parser decodes all headers before any handler; one null value would lose the message silently.
+    # FastStream's parser decodes all headers before any handler; one null value would silently lose the message.
     return KafkaMessage(raw_message=message, body=b"", consumer=FAKE_CONSUMER)
 
 
@@ -241,7 +240,7 @@ def _headers(record: ConsumerRecord[Any, Any]) -> dict[str, str]:
 
 
 def read(topic: Topic, record: ConsumerRecord[Any, Any]) -> Received:
-    """BadMessage, UnknownType or pydantic's ValidationError for what is not agreed."""
+    """Decode a message. BadMessage, UnknownType or pydantic's ValidationError if it breaks the contract."""
     headers = _headers(record)
     metadata = EventHeaders.parse(headers)
     key = _key(record)
@@ -271,7 +270,7 @@ def _key(record: ConsumerRecord[Any, Any]) -> str:
 
 
 class _Broker(KafkaBroker):
-    """FastStream's, with a consumer of ours: there is no public way to name its class."""
+    """FastStream's broker with our consumer class, which no public option can set."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -298,7 +297,7 @@ def make_broker(
     broker = _Broker(
         settings.kafka_bootstrap_servers.split(","),
         client_id=settings.service_name,
-        consumer_only=True,  # what is published goes through the outbox or the dead-letter producer
+        consumer_only=True,  # messages are published by the outbox or the dead-letter producer
         allow_auto_create_topics=False,
         metadata_max_age_ms=METADATA_SECONDS * 1000,
         graceful_timeout=10.0,
@@ -311,11 +310,10 @@ def make_broker(
         guard = guards[subscription.group]
         about: dict[str, Any] = {
             "group_id": subscription.group,
-            # Lanes commit what is done; a broadcast commits no offsets, which takes a round trip for each: after any
-            # break it begins at "now". Said here and not on the broker: a broker's policy does not reach routers that
-            # are included later.
+            # Lanes commit offsets themselves. A broadcast needs none, since it always starts at "now", and each commit
+            # would cost a round trip. Set here, because a broker's policy does not reach routers included later.
             "ack_policy": AckPolicy.MANUAL,
-            # What a fenced relay still sent is in the log and was never committed (docs/decisions/0012).
+            # Messages of a fenced relay are in the log but were never committed (docs/decisions/0012).
             "isolation_level": "read_committed",
             "no_reply": True,
         }
@@ -372,7 +370,7 @@ def _lost(subscription: Subscription, loss: Loss) -> None:
 
 
 class _Work:
-    """What the lanes of a subscription do with messages: each transaction is theirs (`servicekit.kafka.lanes.Work`)."""
+    """Implements `servicekit.kafka.lanes.Work` for a subscription, with a transaction per message or batch."""
 
     def __init__(self, subscription: Subscription, runtime: Runtime, resources: Any) -> None:
         self._subscription = subscription
@@ -416,7 +414,8 @@ def _fact(received: Received) -> Fact[Any]:
 
 
 async def take(subscription: Subscription, session: AsyncSession, resources: Any, received: Received) -> str:
-    """Have the message's effect in this transaction, unless it is had. Returns the outcome for the metrics."""
+    """Apply the message's effect in this transaction unless it was applied before. Returns the outcome for the metrics.
+    """
     handler = subscription.handlers.get(type(received.event)) if received.event else subscription.on_tombstone
     if handler is None:
         return "ignored"
