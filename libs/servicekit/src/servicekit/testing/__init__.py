@@ -1,6 +1,6 @@
 """What tests of services need: real servers, fresh databases, keys and tokens, a running app, patience.
 
-The pytest fixtures are in `servicekit.testing.plugin` and are there wherever servicekit is installed.
+The pytest fixtures are in `servicekit.testing.plugin`, and are available wherever servicekit is installed.
 """
 
 from servicekit.testing.databases import Databases

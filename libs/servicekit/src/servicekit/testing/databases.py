@@ -28,7 +28,7 @@ class Databases:
             return self._url(await self._new(package, template=self._templates[package]))
 
     async def truncate(self, url: str) -> None:
-        """Empty all tables but Alembic's, for a clean start of the next test."""
+        """Empty all tables except Alembic's, so that the next test starts clean."""
         connection = await asyncpg.connect(_dsn(url))
         try:
             names = await connection.fetch(
@@ -41,12 +41,12 @@ class Databases:
             await connection.close()
 
     async def drop_all(self) -> None:
-        """Drop everything that was made here."""
+        """Drop all databases made here."""
         for name in self._made:
             await self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     async def empty(self) -> str:
-        """A new database with nothing in it."""
+        """A new database without tables."""
         return self._url(await self._new("empty"))
 
     async def _new(self, name: str, *, template: str = "template0") -> str:

@@ -1,4 +1,4 @@
-"""Facts on their topics, as another service would put them there."""
+"""Publishes facts as another service would."""
 
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -10,13 +10,13 @@ from contracts.topics import topic_of
 
 
 async def publish(bootstrap_servers: str, fact: Event, source: str) -> None:
-    """Say what the service `source` would, with a producer of its own."""
+    """Publish facts of the service `source`, with a new producer."""
     async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers) as producer:
         await send(producer, fact, source)
 
 
 async def send(producer: AIOKafkaProducer, fact: Event, source: str, *, event_id: str | None = None) -> None:
-    """The same with a producer that stays. `event_id`: ce_id, a new one by default."""
+    """As `publish`, with a given producer. `event_id`: ce_id, a new one by default."""
     headers = {
         "ce_specversion": "1.0",
         "content-type": "application/json",

@@ -16,7 +16,7 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 class KeyRing:
-    """One Ed25519 key per service; hands out settings and signs in anybody's name."""
+    """One Ed25519 key per service; makes settings, and signs as any service."""
 
     def __init__(self) -> None:
         self._keys = {name: OKPKey.generate_key("Ed25519", {"kid": name}) for name in SERVICES}
@@ -31,7 +31,8 @@ class KeyRing:
         return json.dumps({"keys": [key.as_dict(private=False) for key in self._keys.values()]})
 
     def settings(self, settings_class: type[S], *, database_url: str, kafka: str, **more: Any) -> S:
-        """Settings of a service without an environment. `more`: its own fields, or others of ServiceSettings."""
+        """Settings of a service without an environment. `more`: fields of its own, or further ones of ServiceSettings.
+        """
         return settings_class(
             **{
                 "database_url": database_url,
@@ -54,7 +55,7 @@ class KeyRing:
         kind: str = "user+jwt",
         **claims: Any,
     ) -> str:
-        """What the gateway would send to `audience` for this user. `claims` replace any of the token's own."""
+        """The token that the gateway would send to `audience` for this user. `claims` override the token's own."""
         identity = UserIdentity(
             user_id=user_id,
             name="Test User",
@@ -66,7 +67,7 @@ class KeyRing:
         return self._sign(WEBHOOK_GATEWAY, audience, kind, own, claims)
 
     def service_token(self, service: str, audience: str, *, kind: str = "service+jwt", **claims: Any) -> str:
-        """What `service` would send to `audience` in its own name."""
+        """The token that `service` would send to `audience` in its own name."""
         return self._sign(service, audience, kind, {"sub": service}, claims)
 
     def user_headers(self, audience: str, **identity: Any) -> dict[str, str]:

@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 import structlog
 
-# Not only when its own plugin sums up at the very end: a finalizer that formats a traceback amid that import enters
-# the parser of CPython 3.11 a second time, and the whole session ends as an error.
+# Imported early: in CPython 3.11 a finalizer that formats a traceback during this import re-enters the parser, which
+# fails the whole session.
 from hypothesis import settings
 
 from servicekit.logging import format_exception, redact
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Log lines go where pytest captures them, and joserfc's advice on the name of an algorithm goes nowhere."""
+    """Send log lines to pytest's capture, and silence joserfc's warning about the name of an algorithm."""
     config.addinivalue_line("filterwarnings", "ignore:EdDSA is deprecated")
-    # Hypothesis fails an example that takes 0.2 s, as any may on a busy machine.
+    # By default Hypothesis fails an example that takes 0.2 s, as any may on a busy machine.
     settings.register_profile("untimed", settings.default, deadline=None)
     settings.load_profile("untimed")
     if examples := os.environ.get("SOAK_EXAMPLES"):  # `make soak`
@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    """Say in the heading of the run what the tests run on."""
+    """Name the PostgreSQL and Kafka in use in pytest's header."""
     return [f"postgres: {servers.choice('DATABASE_URL')}, kafka: {servers.choice('KAFKA_BOOTSTRAP_SERVERS')}"]
 
 
@@ -79,12 +79,12 @@ async def databases(postgres_server: str) -> "AsyncIterator[Databases]":
     made = Databases(postgres_server)
     yield made
     if servers.choice("DATABASE_URL") == "environment":
-        await made.drop_all()  # any other server goes as a whole
+        await made.drop_all()  # other servers are deleted as a whole
 
 
 @pytest.fixture(scope="session")
 def keys() -> "KeyRing":
-    """Keys of all services: settings and tokens."""
+    """The keys of all services, with settings and tokens."""
     from servicekit.testing.keys import KeyRing  # noqa: PLC0415
 
     return KeyRing()

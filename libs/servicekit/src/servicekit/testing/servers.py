@@ -1,4 +1,4 @@
-"""Which PostgreSQL and Kafka a test run uses: the environment's, else containers, else local ones from packages."""
+"""PostgreSQL and Kafka for a test run: the environment's, else containers, else local ones from packages."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ _PREFIX = "servicekit-of-"
 def container_engine() -> bool:
     """Whether a Docker-compatible engine answers."""
     try:
-        docker = import_module("docker")  # comes with testcontainers, which only development has
+        docker = import_module("docker")  # installed with testcontainers, for development only
     except ModuleNotFoundError:
         return False
     try:
@@ -46,10 +46,10 @@ def choice(variable: str) -> str:
 
 @contextmanager
 def directory() -> Iterator[Path]:
-    """Where a local server keeps its data for one run.
+    """The data directory of a local server for one run.
 
-    Not pytest's own temporary directory: every pytest that starts makes that one private to its user again, under
-    the feet of a PostgreSQL that runs as another user because it refuses to run as root.
+    It is outside pytest's temporary directory, because every starting pytest makes that private to its user again,
+    which would lock out a PostgreSQL that runs as another user.
     """
     place, mine = roomy(), f"{_PREFIX}{os.getpid()}-"
     if place is not None:
@@ -59,16 +59,16 @@ def directory() -> Iterator[Path]:
 
 
 def _forget_the_killed(place: Path) -> None:
-    """Delete what test runs left there that were killed: nobody else gives that memory back."""
+    """Delete what killed test runs left there, because nothing else frees that memory."""
     for left in place.glob(f"{_PREFIX}*-*"):
         if not is_alive(int(left.name.removeprefix(_PREFIX).partition("-")[0])):
             shutil.rmtree(left, ignore_errors=True)
 
 
 def roomy() -> Path | None:
-    """A folder in memory, if this machine has one with room to spare; None for the usual temporary one.
+    """A folder in memory with enough free space; None to use the temporary folder.
 
-    A test's copy of a database costs 0.2 s of a processor on ext4, and 0.01 s there.
+    Copying a database for a test costs 0.2 s of processor time on ext4, and 0.01 s in memory.
     """
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -113,16 +113,16 @@ def kafka() -> Iterator[str]:
 
             with directory() as home, LocalKafka(home) as server:
                 yield server.bootstrap_servers
-                server.kill()  # an orderly end takes seconds, and nothing of it is needed
+                server.kill()  # a clean stop takes seconds and has no use here
 
 
 @contextmanager
 def _kafka_container() -> Iterator[str]:
-    """One node of Apache's own image: testcontainers' class for Kafka knows Confluent's alone."""
+    """One node of Apache's own image, because testcontainers' Kafka class supports only Confluent's."""
     from testcontainers.core.container import DockerContainer  # noqa: PLC0415
     from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415
 
-    port = free_port()  # the same inside and outside: the broker has to advertise it before it starts
+    port = free_port()  # the same inside and outside, because the broker advertises it before it starts
     container = DockerContainer(KAFKA_IMAGE).with_bind_ports(port, port)
     address = f"{container.get_docker_client().host()}:{port}"
     settings = ONE_NODE | {

@@ -15,7 +15,7 @@ from servicekit.testing.time import eventually
 
 
 class Served(httpx.AsyncClient):
-    """A client of the app; `operators` is one of its operator's port."""
+    """A client of the app; `operators` is a client of its operator's port."""
 
     operators: httpx.AsyncClient
 
@@ -26,7 +26,7 @@ async def serve(
 ) -> AsyncIterator[Served]:
     """Run the app with its lifespan; yields a client whose base URL is the app's.
 
-    ready: wait until a service says so (PostgreSQL and Kafka answer, every subscription has partitions).
+    ready: wait until the service is ready (PostgreSQL and Kafka answer, every subscription has partitions).
     """
     runtime = getattr(app.state, "runtime", None)
     trusted = runtime.settings.trusted_proxies if runtime else ""

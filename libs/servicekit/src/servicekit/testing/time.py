@@ -16,7 +16,7 @@ async def eventually(
 ) -> Any:
     """The first truthy value of `predicate`, a plain or async function.
 
-    every: seconds before the second look; the pauses grow to three times that, since a look costs something too.
+    every: seconds before the second check; the pauses grow up to three times that, because checks cost time too.
     AssertionError with its last value after `within` seconds. An AssertionError inside the predicate counts as not yet.
     """
     deadline = time.monotonic() + within
@@ -38,13 +38,13 @@ async def eventually(
 
 
 class FakeClock:
-    """A clock that moves when it is told to."""
+    """A clock that moves only when told to."""
 
     def __init__(self, now: datetime = datetime(2026, 1, 5, 12, tzinfo=UTC)) -> None:
         self._now = now
 
     def now(self) -> datetime:
-        """The instant it stands at."""
+        """The clock's present instant."""
         return self._now
 
     def advance(self, by: timedelta | float) -> None:

@@ -1,4 +1,4 @@
-"""Does a service do what the registry and its migrations say."""
+"""Checks that a service matches the registry and its migrations."""
 
 from collections.abc import Collection, Iterator
 from inspect import isasyncgenfunction, iscoroutinefunction
@@ -21,11 +21,11 @@ from servicekit.kafka.subscriptions import Subscription, make_broker
 
 
 def assert_wiring(app: FastAPI, service: str, *, not_yet: Collection[str] = ()) -> None:
-    """The app subscribes to exactly the topics the registry gives it, each in a way that loses nothing.
+    """Assert that the app subscribes to exactly its topics in the registry, each without losing messages.
 
-    None of its routes needs a thread.
+    Also assert that none of its routes needs a thread.
 
-    not_yet: topics of the registry that the service has no subscriber for so far; naming one that it has is an error.
+    not_yet: topics of the registry without a subscriber so far; naming a topic that has one is an error.
     """
     threaded = [call for route in endpoints(app) for call in _calls(route.dependant) if not _is_async(call)]
     assert not threaded, f"FastAPI runs each of these in a thread, which costs more than they do: {threaded}"
@@ -73,7 +73,7 @@ def assert_wiring(app: FastAPI, service: str, *, not_yet: Collection[str] = ()) 
 
 
 def endpoints(app: FastAPI) -> Iterator[APIRoute]:
-    """Every route of the app's routers."""
+    """All routes of the app's routers."""
     for route in app.routes:
         router = getattr(route, "original_router", None)
         for one in router.routes if router else [route]:
@@ -93,7 +93,7 @@ def _is_async(call: Any) -> bool:
 
 
 async def assert_migrated(database_url: str, metadata: MetaData) -> None:
-    """The migrations made exactly what the tables in code say."""
+    """Assert that the migrated schema equals the tables in code."""
 
     def differences(connection: Connection) -> list[Any]:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
