@@ -1,4 +1,4 @@
-"""What a run did, record by record: the lists behind its numbers."""
+"""The changes of a run, one per record: the lists behind its numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class ChangesPage(Generic[H]):
 
     rows: Sequence[H]
     next: str | None
-    """Where the following page begins; None if there is none."""
+    """Place of the next page; None after the last."""
     total: int | None
-    """Of the first page alone."""
+    """Only on the first page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,16 @@ class Group(Generic[H]):
 
 
 class _Place(NamedTuple):
-    """A row, by what it is unique by in its run, and how many came behind it: `id` counts those of all churches.
+    """A row that is unique in its run, and the number of rows after it. Not the row's `id`, which counts all churches'
+    rows.
 
-    A row may have neither id, of a person who was erased and had no record here.
+    The row of an erased person without a record here has neither id.
     """
 
     kind: str
     record_id: UUID | None
     pco_id: str
-    """Looked at if there is no `record_id`. Empty: before the first row."""
+    """Used without a `record_id`. Empty: before the first row."""
     behind: int
 
 
@@ -54,7 +55,9 @@ _BEGIN: Final = _Place("", None, "", 0)
 
 
 def changes_of(changes: type[H], run_id: UUID, outcome: str | None = None) -> Select[H]:
-    """All of a run, or those behind one number. By the run's own id alone, so that an index counts them."""
+    """All changes of a run, or those behind one number. Filtered by the run's id alone, so that an index can count
+    them.
+    """
     statement = select(changes).where(changes.run_id == run_id)
     return statement.where(changes.outcome == outcome) if outcome else statement
 
@@ -62,7 +65,7 @@ def changes_of(changes: type[H], run_id: UUID, outcome: str | None = None) -> Se
 async def page_of(
     session: AsyncSession, changes: type[H], run_id: UUID, chosen: Select[H], query: PageQuery
 ) -> ChangesPage[H]:
-    """One page of these changes of a run. Invalid (422) for a place whose row is gone."""
+    """One page of the chosen changes. Invalid (422) for a place whose row is gone."""
     statement, place = chosen, _BEGIN
     if query.after:
         place = _Place(*paging.decode(query.after, paging.string, _id, paging.string, _behind))
@@ -74,7 +77,7 @@ async def page_of(
 
 
 async def groups(session: AsyncSession, changes: type[H], run_id: UUID, outcome: str) -> list[Group[H]]:
-    """Changes of an outcome by their cause, most first, each with the first few."""
+    """Changes of an outcome grouped by cause, largest group first, each with examples."""
     found = await session.execute(
         select(changes.cause, func.min(changes.sentence), func.count(changes.id))
         .where(changes.run_id == run_id, changes.outcome == outcome)
@@ -89,7 +92,7 @@ async def groups(session: AsyncSession, changes: type[H], run_id: UUID, outcome:
 
 
 async def counts(session: AsyncSession, changes: type[H], run_id: UUID, *where: ColumnElement[bool]) -> dict[str, int]:
-    """By outcome, how many of a run's changes there are."""
+    """The number of a run's changes by outcome."""
     statement = select(changes.outcome, func.count(changes.id)).where(changes.run_id == run_id, *where)
     rows = await session.execute(statement.group_by(changes.outcome))
     return dict(rows.all())

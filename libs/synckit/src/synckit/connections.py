@@ -1,4 +1,4 @@
-"""What auth-service says about connections to Planning Center, kept by everybody who works with one."""
+"""The state of connections to Planning Center, from auth-service's facts, for every service that uses one."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -22,8 +22,8 @@ from servicekit.kafka.subscriptions import Handler, Subscription, subscribe
 class ConnectionColumns:
     """The columns of every projection of `auth.connection.v1`: `class Connection(ConnectionColumns, Base)`.
 
-    A further column that has the name of a field of `ConnectionFact` is kept too: `product`, as a part of the primary
-    key, where the service works with more than one.
+    A further column named like a field of `ConnectionFact` is stored too, such as `product`, part of the primary key in
+    services with several products.
     """
 
     organization_id: Mapped[str] = mapped_column(primary_key=True, sort_order=-1)
@@ -31,7 +31,7 @@ class ConnectionColumns:
     state: Mapped[str]
     generation: Mapped[int]
     version: Mapped[int]
-    """Of the newest fact."""
+    """Version of the newest fact."""
 
 
 C = TypeVar("C", bound=ConnectionColumns)
@@ -39,7 +39,7 @@ C = TypeVar("C", bound=ConnectionColumns)
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What was known of a connection until a fact came."""
+    """The state of a connection before a fact."""
 
     pco_organization_id: str
     state: str
@@ -53,25 +53,25 @@ class Followed(Generic[C]):
 
     connection: C
     before: Before | None
-    """None if nothing was known."""
+    """None for a new connection."""
 
     @property
     def moved(self) -> bool:
-        """Whether it leads to another Planning Center organization than before."""
+        """Whether it now belongs to another Planning Center organization."""
         return self.before is not None and self.before.pco_organization_id != self.connection.pco_organization_id
 
 
 async def follow(
     session: AsyncSession, connections: type[C], fact: ConnectionFact, **values: object
 ) -> Followed[C] | None:
-    """Keep a fact if it is newer than what is known. None for a late, repeated or replayed one: nothing changes.
+    """Store a fact if it is newer than the stored state. None, without a change, for a late, repeated or replayed fact.
 
-    connections: the service's mapped class. values: further columns to set with it.
+    connections: the service's mapped class. values: further columns to set.
     """
     mapper = inspect(connections)
     kept = {name: getattr(fact, name) for name in type(fact).model_fields if name in mapper.columns} | values
     key = {column.key: kept.pop(column.key) for column in mapper.primary_key}
-    # Two facts about a new connection at once: the second one waits here for the first.
+    # Of two concurrent facts about a new connection, the second waits here for the first.
     added = insert(connections).values(**key, **kept).on_conflict_do_nothing().returning(connections)
     connection = await session.scalar(added)
     if connection is not None:
@@ -88,7 +88,7 @@ async def follow(
 def subscribe_connections(service: str, on_fact: Handler, *, on_closing: Handler | None = None) -> Subscription:
     """`auth.connection.v1` in the service's group `<service>.connections`, from earliest.
 
-    on_closing: of ConnectionClosing, in place of `on_fact`.
+    on_closing: handles ConnectionClosing instead of `on_fact`.
     """
     handlers: dict[type[Event], Handler] = {
         ConnectionAuthorized: on_fact,

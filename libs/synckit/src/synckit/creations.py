@@ -1,15 +1,15 @@
-"""Creating something in Planning Center exactly once, at whatever instant the process dies.
+"""Creates a record in Planning Center exactly once, whenever the process may die.
 
     (no row) ──intend──▶ sent ──answer──▶ created
                           │  └─refused──▶ intended            may be sent again at once
                           └─no answer──▶ sent, until `look_after`; then looked for, and found or sent again
 
-`sent` is committed before the request leaves. `look_after` is when the request can no longer be under way (the
-lease of whoever sent it is over, and so is its timeout) and when a read can be believed (staleness horizon). A request
-that waited for its turn left later than that: it ended with its process, and shows a horizon after (`left_again`).
+`sent` is committed before the request is sent. From `look_after` on, the request is no longer under way (the sender's
+lease and the timeout are over) and reads show its effect (staleness horizon). A request that waited for its turn may
+have been sent later: at the latest when its process ended, so a read shows it a horizon after that (`left_again`).
 
-A request whose process was frozen right before the write may leave later still. Whoever reads its answer then has lost
-the record: what was made is given to the product (`slipped`), whose next look has to know of it.
+A process frozen right before the write may send even later. By then it has lost the lease, so when it reads the answer
+it passes the created record to the product (`slipped`), whose next `look` must know of it.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -39,15 +39,15 @@ class CreationColumns:
     organization_id: Mapped[str]
     pco_organization_id: Mapped[str]
     kind: Mapped[str]
-    """What is created, in the product's own words."""
+    """The kind of thing to create, as the product names it."""
     record_id: Mapped[UUID]
     state: Mapped[str]
     """`intended`, `sent` (the outcome is unknown until the answer is stored), `created`."""
     content: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """What was sent, until the answer is known: the record may be edited before that."""
+    """The sent content, kept until the answer is known, because the record may be edited meanwhile."""
     sent_at: Mapped[datetime | None]
     look_after: Mapped[datetime | None]
-    """Nobody looks for it before this instant: lease, timeout and staleness horizon are over."""
+    """Earliest time of a look, after lease, timeout and staleness horizon."""
     pco_id: Mapped[str | None]
 
 
@@ -57,16 +57,16 @@ def creation_key() -> UniqueConstraint:
 
 
 Content: TypeAlias = Mapping[str, Any]
-"""What is sent, as JSON of the product's own."""
+"""The content to send, as the product's JSON."""
 C = TypeVar("C", bound=CreationColumns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creator(Generic[C]):
-    """Who creates, and where the intents are."""
+    """The context of a creation: its job, clock and intents."""
 
     job: JobContext
-    """Under whose lease this is done."""
+    """The job whose lease covers the creation."""
     clock: Clock
     rows: type[C]
     owner: Mapping[str, str]
@@ -77,17 +77,17 @@ class Creator(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What Planning Center has now."""
+    """The created record in Planning Center."""
 
     pco_id: str
     content: Content
-    """As it was sent: by this attempt, or by an earlier one whose answer was lost."""
+    """As sent, by this attempt or by an earlier one whose answer was lost."""
 
 
 Created: TypeAlias = Callable[[AsyncSession, Made], Awaitable[None]]
-"""Stores what was created, in the transaction that closes the intent."""
+"""Stores the created record, in the transaction that closes the intent."""
 Lock: TypeAlias = Callable[[AsyncSession], Awaitable[None]]
-"""Locks the record, before its intent is."""
+"""Locks our record, before the intent is locked."""
 
 
 async def _nothing(_session: AsyncSession, _row: CreationColumns) -> bool:
@@ -108,15 +108,15 @@ async def create_once(
     opened: Callable[[AsyncSession, C], Awaitable[bool]] = _nothing,
     unwanted: type[Exception] = LeaseLost,
 ) -> Made:
-    """Create it, or find what an earlier attempt created.
+    """Create a record in Planning Center, or find the one that an earlier attempt created.
 
-    look: for what an earlier request made of the row's `content`. post: sends `content`. slipped: is given Planning
-    Center's id of what was made and will have no counterpart here. opened: the product's part of the transaction that
-    opens the intent, its row locked; whether something of it may be there although its request was refused. unwanted:
-    what `created` raises if the record has another counterpart by now.
+    look: searches for the record that an earlier request made from the row's `content`. post: sends `content`. slipped:
+    gets Planning Center's id of a created record without a counterpart here. opened: the product's part of the
+    transaction that opens the intent, with its row locked; returns whether a record may exist although its request was
+    refused. unwanted: the error that `created` raises if our record has another counterpart by now.
 
-    Raises NotYet while an earlier attempt may be under way or unseen, LeaseLost if it was made and the right to store
-    that is another's, and what `look`, `post` and `created` raise.
+    Raises NotYet while an earlier attempt may be under way or not yet visible, LeaseLost if the record was created but
+    another worker has the job, and the errors of `look`, `post` and `created`.
     """
     row, must_look = await _intend(creator, kind, record_id, content, opened)
     if must_look:
@@ -139,20 +139,21 @@ async def create_once(
     try:
         return await _close(creator, row, Made(document.data.id, content), lock, created)
     except (LeaseLost, unwanted):
-        # Nothing here will have the new thing: another worker has claimed the record, or has linked it to another one.
+        # The created record gets no counterpart here: another worker has the job, or our record has another
+        # counterpart.
         await slipped(document.data.id)
         raise
 
 
 def close(row: CreationColumns, pco_id: str) -> None:
-    """The record has its counterpart, wherever that came from: there is nothing to send, or to look for."""
+    """Close the intent, because the record has a counterpart, from whatever source."""
     row.state, row.pco_id, row.content = "created", pco_id, None
 
 
 def left_again(rows: type[CreationColumns], now: datetime, horizon: timedelta) -> Update:
-    """Requests without an answer may have left until now, since their worker was alive until then.
+    """Move `look_after` of unanswered requests, because their worker was alive until now and may have just sent them.
 
-    The caller says in a `where` whose they are.
+    The caller adds a `where` with the worker's rows.
     """
     shows = func.greatest(rows.look_after, now + horizon)
     return update(rows).where(rows.state == "sent").values(look_after=shows)
@@ -165,7 +166,7 @@ async def _intend(
     content: Content,
     opened: Callable[[AsyncSession, C], Awaitable[bool]],
 ) -> tuple[C, bool]:
-    """The intent as it is before the request leaves, and whether an earlier one may have been carried out."""
+    """The opened intent, and whether an earlier request may have taken effect."""
     rows, intent = creator.rows, {**creator.owner, "kind": kind, "record_id": record_id}
     async with creator.job.transaction() as session:
         await session.execute(insert(rows).values(**intent, state="intended").on_conflict_do_nothing())
@@ -175,7 +176,7 @@ async def _intend(
         if must_look and row.look_after is not None and row.look_after > creator.clock.now():
             raise NotYet(row.look_after)
         if not must_look:
-            # What was created before is gone and wanted again, or there was nothing.
+            # The record created before is gone and wanted again, or none was created.
             row.pco_id = None
             _send(creator, row, content)
         return row, must_look
@@ -196,6 +197,6 @@ async def _close(creator: Creator[C], intent: C, made: Made, lock: Lock, created
 
 @asynccontextmanager
 async def _locked(creator: Creator[C], intent: C) -> AsyncIterator[C]:
-    """The intent's row, in a transaction of its own."""
+    """The intent's locked row, in a transaction of its own."""
     async with creator.job.transaction() as session:
         yield await session.get_one(creator.rows, intent.id, with_for_update=True)

@@ -1,10 +1,10 @@
-"""What can go wrong in a sync beside servicekit's and pco_client's errors.
+"""Errors of a sync, in addition to servicekit's and pco_client's.
 
 PermanentError
 └── NotConnected    the organization has no usable connection: a run waits for a reconnect
 Exception
-├── NotYet          nothing can be decided about a record now: it is looked at again
-└── Wait            a run can do nothing before an instant
+├── NotYet          a record is postponed
+└── Wait            a run is postponed
 """
 
 from datetime import datetime
@@ -13,14 +13,14 @@ from servicekit.errors import PermanentError
 
 
 class NotConnected(PermanentError):
-    """No grant to work with: never connected, closing, disconnected, or a reconnect is required."""
+    """There is no usable grant: never connected, closing, disconnected, or a reconnect is required."""
 
     def __init__(self, product: str) -> None:
         super().__init__(f"Planning Center {product.capitalize()} is not connected.")
 
 
 class NotYet(Exception):
-    """Nothing can be decided about a record, or the rest of it, before `until`. `so_far`: what was done already."""
+    """The record, or the rest of it, is postponed to `until`. `so_far`: the outcome of what was already done."""
 
     def __init__(self, until: datetime, so_far: str | None = None) -> None:
         super().__init__(f"not before {until:%H:%M:%S}")
@@ -28,7 +28,7 @@ class NotYet(Exception):
 
 
 class Wait(Exception):
-    """The run can do nothing before `until`. Whoever carries it out gives the job back, and with it the slot."""
+    """The run is postponed to `until`. Its worker gives back the job and the slot."""
 
     def __init__(self, until: datetime, sentence: str) -> None:
         super().__init__(sentence)

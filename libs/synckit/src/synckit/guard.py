@@ -1,4 +1,4 @@
-"""No request leaves without the right to store its answer."""
+"""Writes are sent only while the worker may still store their answers."""
 
 from functools import partial
 
@@ -7,7 +7,7 @@ from servicekit.jobs.worker import JobContext
 
 
 def guarded(pco: PlanningCenter, job: JobContext, seconds: float) -> PlanningCenter:
-    """The client for writes: before each request the lease must last longer than the request's `seconds` at most.
+    """The client for writes. Before each request it checks that the lease lasts longer than the request's `seconds`.
 
     An answer after the loss of the lease raises AnsweredTooLate, with the created record.
     """

@@ -1,4 +1,4 @@
-"""Access leases: auth-service lends a token, this process holds it in memory."""
+"""Access leases: auth-service lends a token, which this process keeps in memory only."""
 
 import httpx
 
@@ -29,8 +29,9 @@ class Leases:
         self._pco_organization_id = pco_organization_id
 
     async def lease(self, failed_generation: int | None) -> Lease:
-        """NotConnected when there is no grant to lend from, or one of another Planning Center organization, whose
-        records have nothing to do with the links in use. LeaseUnavailable when auth-service can't answer now."""
+        """NotConnected if there is no grant, or only one of another Planning Center organization, whose records are not
+        those of the links in use. LeaseUnavailable if auth-service can't answer now.
+        """
         request = LeaseRequest(
             organization_id=self._organization_id, product=self._product, failed_generation=failed_generation
         )

@@ -1,4 +1,4 @@
-"""What a product says about its runs, once: everything else in synckit is given it."""
+"""A product's description of its runs, which all other modules of synckit take."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -30,31 +30,31 @@ def _as_given(by_name: str | None, answer: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product(Generic[R, C]):
-    """A product's runs: where they are kept, how they are told, and what it does where synckit does not know."""
+    """A product's runs: their tables, their facts, and the steps that only the product knows."""
 
     name: str
     """As in `contracts.values`."""
     job: str
-    """Kind of the jobs that carry runs out."""
+    """Kind of the jobs that execute runs."""
     runs: type[R]
     connections: type[C]
     settings: type[Any]
-    """By organization. Locked after the connection and before the run, by whoever changes a run."""
+    """Settings by organization. A change of a run locks them after the connection and before the run."""
     started: Callable[..., Event]
     progressed: Callable[..., Event]
     finished: Callable[..., Event]
     """The three facts, each with `organization_id`, `version` and `run`."""
     nouns: Mapping[str, str]
-    """By phase, what it counts."""
+    """The noun of each phase's counted records."""
     role_is_gone: str
-    """What is said of a run that Planning Center refuses to whoever connected it."""
+    """The sentence for a run that Planning Center refuses to the user who connected it."""
     interval: Callable[[AsyncSession, str], Awaitable[timedelta]]
-    """Between an organization's runs."""
+    """The interval between an organization's runs."""
     let_go: Callable[[AsyncSession, UUID], Awaitable[dict[str, int]]]
-    """Let go of what a run that ends early has staged, and say by outcome what it has done."""
+    """Discards what a run that ends early has staged, and returns its counts by outcome."""
     stopped: Callable[[R], str] = _stopped
-    """What stopping a run means."""
+    """The sentence for a stopped run."""
     rendered: Callable[[R], Mapping[str, Any]] = _nothing
     """Further fields of `contracts.sync_runs.Run`."""
     answered_before: Callable[[str | None, str], str] = _as_given
-    """To who comes second: by whose name the question was answered before, and with what."""
+    """The sentence for a second answer, from the name and the answer of the first."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 _FASTER = 1.25
 _SLOWER = 0.75
-"""Tolerance of the observed rate: a quarter either way."""
+"""Tolerance of the observed rate: a quarter in both directions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Pace:
 
 
 def eta(requests_left: int, *, requests_done: int, elapsed_seconds: float, pace: Pace | None) -> tuple[int, int] | None:
-    """Whole seconds (low, high) until `requests_left` (or records) are done; None without any rate.
+    """Whole seconds (low, high) until `requests_left` (or records) are done; None without a rate.
 
     `requests_done` in `elapsed_seconds` is the observed rate, best over the last minute or so.
     """

@@ -1,4 +1,4 @@
-"""The job that works refreshes off, beside whatever run is on: who waits at a screen goes first."""
+"""The job that works off refreshes while runs go on. Refreshes that somebody waits for at a screen go first."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -25,27 +25,28 @@ _AWAY: Final = timedelta(seconds=10)
 _WHILE_AWAY: Final = timedelta(minutes=1)
 _MOST_TRIES: Final = 6
 _AT_ONCE: Final = 4
-"""Records that are synced at the same time: enough to use the vendor's limit up, and few, so that who waits at a screen
-finds few before them. For one of those there is a place more."""
+"""Records synced at the same time: enough to use the vendor's limit, but few, so that an urgent record waits only for a
+few. An urgent record has one place more.
+"""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Nothing can be decided about a record before an instant."""
+    """The record is postponed to an instant."""
 
     until: datetime
     sentence: str | None = None
     """As `RefreshColumns.sentence`."""
     counts: bool = True
-    """Whether it is one of the tries after which a record is given up."""
+    """Whether this postponement counts towards the limit of tries."""
     so_far: str | None = None
-    """The outcome of what was done already."""
+    """The outcome of the part already done."""
 
 
 Settle: TypeAlias = Callable[[], Awaitable[Done | None]]
-"""Stores what became of a row. Gives its end, or None if the record is looked at again."""
+"""Stores the outcome of a row. Gives its end, or None if the record is queued again."""
 
 
 async def _settled(_session: AsyncSession, _row: RefreshColumns, settle: Settle) -> None:
@@ -54,21 +55,22 @@ async def _settled(_session: AsyncSession, _row: RefreshColumns, settle: Settle)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a product does with its rows while it is connected."""
+    """The product's part of the work on its rows, while it is connected."""
 
     owner: Mapping[str, str]
     """`organization_id` and `pco_organization_id` of the rows."""
     horizon: timedelta
     """The staleness horizon."""
     sync: Callable[[RefreshColumns], Awaitable[Done | Again]]
-    """Syncs one record. May raise what is not the record's own fault: no connection, Planning Center away."""
+    """Syncs one record. May raise errors that the record did not cause: no connection, Planning Center away."""
     given_up: Callable[[RefreshColumns], Awaitable[Done | None]]
-    """The end of a record that shows nothing new for long. None for one that is never given up."""
+    """The end of a record postponed too often. None if it is never given up."""
     beside_others: Callable[[RefreshColumns], bool]
-    """Whether a row touches its record alone, so that others can be synced at the same time."""
+    """Whether a row touches only its own record, so that others can be synced at the same time."""
     storing: Callable[[AsyncSession, RefreshColumns, Settle], Awaitable[None]] = _settled
-    """The product's part of the transaction that stores what became of a row. Has to call `settle`: what is locked
-    before the row comes before that."""
+    """The product's part of the transaction that stores a row's outcome. It must call `settle`, after taking the locks
+    that precede the row's.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ async def work_off(
         async with begun as work:
             await _all(_Worker(job, refreshes, clock, work))
     except (NotConnected, Unauthorized):
-        # A fact about the connection resumes it at once; one that came a moment too early must not be missed.
+        # A fact about the connection resumes the job at once. The retry covers a fact that came before the job waited.
         await _give_back(job, clock.now() + _RECONNECT)
     except AnsweredTooLate as error:
         raise LeaseLost(str(error)) from error
@@ -119,7 +121,7 @@ async def _all(worker: _Worker) -> None:
             if not beside_others(row):
                 await _landed(flight, all_=True)
     except Exception:
-        # Nobody is cut off: what is on its way has an answer that only its sender can store.
+        # Requests under way are not cancelled, because only their sender can store the answers.
         await asyncio.gather(*flight.values(), return_exceptions=True)
         raise
     finally:
@@ -129,7 +131,7 @@ async def _all(worker: _Worker) -> None:
 
 
 async def _landed(flight: dict[UUID, "asyncio.Task[None]"], *, all_: bool = False) -> None:
-    """Wait for the first that ends, or for all. An error that is not one record's own is raised."""
+    """Wait for the first task to end, or for all. Raises errors that no single record caused."""
     while flight:
         done, _ = await asyncio.wait(flight.values(), return_when=asyncio.FIRST_COMPLETED)
         for row_id in [row_id for row_id, task in flight.items() if task in done]:
@@ -139,7 +141,8 @@ async def _landed(flight: dict[UUID, "asyncio.Task[None]"], *, all_: bool = Fals
 
 
 async def _next(worker: _Worker, flight: Collection[UUID]) -> RefreshColumns | None:
-    """The next that is due and not in flight. If there is none at all the job is given back until one is, or ends."""
+    """The next due row that is not in flight. Without any, the job waits for the next due time, or ends without rows.
+    """
     rows, owner = worker.refreshes.rows, worker.work.owner
     of_organization = (*(getattr(rows, name) == value for name, value in owner.items()), rows.state == "queued")
     async with worker.job.transaction() as session:
@@ -167,7 +170,7 @@ async def _guarded(worker: _Worker, row: RefreshColumns) -> None:
     except Exception as error:
         if is_transient(error) or isinstance(error, OSError):
             raise
-        # One bad record is one line in a list, whatever the database says of it.
+        # One bad record must not stop the others, whatever error the database raises for it.
         log.exception("refresh broke", refresh=str(row.id))
         await _store(worker, row, Again(worker.clock.now() + _AWAY))
 
@@ -176,7 +179,7 @@ async def _one(worker: _Worker, row: RefreshColumns) -> None:
     try:
         end = await worker.work.sync(row)
     except Unavailable as error:
-        # It may be this record's alone: the others go first next time.
+        # Only this record may be affected, so the others go first next time.
         log.warning("Planning Center away", refresh=str(row.id), exc_info=error)
         until = worker.clock.now() + (worker.work.horizon if error.outcome_unknown else _AWAY)
         await _store(worker, row, Again(until))
@@ -198,7 +201,7 @@ async def _store(worker: _Worker, row: RefreshColumns, end: Done | Again) -> Non
                 _wait(found, end)
                 return None
             if found.requested_at != row.requested_at:
-                # What was typed since may not be in this.
+                # An edit since the request may not be included in this sync.
                 _ask_again(found, end, worker.clock.now())
                 return None
             _finish(found, end, worker.clock.now())

@@ -1,10 +1,10 @@
-"""Records to look at again, one by one: asked for at a screen, by a webhook, or by what could not be decided before.
+"""Refreshes: syncs of single records, requested at a screen, by a webhook, or after a record was postponed.
 
     (no row) ──request──▶ queued ──done──▶ done, for a day
                           │  ▲  └─asked for again meanwhile──▶ queued
                           └──┘ not before an instant
 
-A record has one queued row at most, so requests for it coalesce. `synckit.refresh_job` works them off.
+A record has at most one queued row, so requests for it coalesce. `synckit.refresh_job` works the rows off.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,17 +27,17 @@ from synckit.connections import ConnectionColumns
 
 DUE_AT_ONCE: Final = 100
 KEPT: Final = timedelta(days=1)
-"""How long its end can be read."""
+"""How long the outcome can be read."""
 GIVEN_BACK: Final = "given_back"
-"""In the checkpoint of a job that waits for Planning Center, or for the connection, and not for a row's time."""
+"""Key in the checkpoint of a job that waits for Planning Center or the connection, not for the time of a row."""
 
 _OWNER: Final = ("organization_id", "pco_organization_id", "kind")
 
 
 class RefreshColumns:
-    """A record to be looked at by itself, on both sides: `class Refresh(RefreshColumns, Base)`.
+    """A sync of a single record on both sides: `class Refresh(RefreshColumns, Base)`.
 
-    Kept for a day when done, so that its end can be read.
+    A finished row is kept for a day, so that its outcome can be read.
     """
 
     id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-1)
@@ -46,18 +46,18 @@ class RefreshColumns:
     kind: Mapped[str]
     record_id: Mapped[UUID | None]
     pco_id: Mapped[str | None]
-    """Of something that is nobody's here yet."""
+    """Planning Center's id, of a record without a counterpart here."""
     reasons: Mapped[list[str]]
-    """Why it was asked for, in the product's own words."""
+    """Why it was requested, as the product names it."""
     urgent: Mapped[bool]
-    """Somebody waits at a screen."""
+    """Whether somebody waits at a screen."""
     not_before: Mapped[datetime]
     state: Mapped[str]
     """`queued` or `done`."""
     tries: Mapped[int] = mapped_column(default=0)
     outcome: Mapped[str | None]
     sentence: Mapped[str | None]
-    """None of a queued one: what the product says of a record that waits."""
+    """The outcome in words. None for a queued row, about which the product has a sentence of its own."""
     requested_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 
@@ -81,7 +81,7 @@ RecordOf: TypeAlias = Callable[[AsyncSession, Mapping[str, str], str, str], Awai
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshes:
-    """A product's records to look at again."""
+    """A product's refreshes."""
 
     rows: type[RefreshColumns]
     job: str
@@ -97,7 +97,7 @@ class Done:
     outcome: str
     sentence: str
     lasting: bool = False
-    """Whether the outcome stays true if the record is looked at once more and nothing is left to do."""
+    """Whether the outcome stays true if a further sync of the record finds nothing to do."""
 
 
 async def request(
@@ -113,12 +113,13 @@ async def request(
     not_before: datetime | None = None,
     now: datetime,
 ) -> RefreshColumns:
-    """Queue a record, by our id or by Planning Center's; ten requests for the same are one row, the earliest counts.
+    """Queue a record, by our id or by Planning Center's. Requests for one record share a row with the earliest time.
 
-    `owner`: `organization_id` and `pco_organization_id`. `urgent`: somebody waits at a screen. `not_before`: at once if
-    None.
+    `owner`: `organization_id` and `pco_organization_id`. `urgent`: somebody waits at a screen. `not_before`: None for
+    at once.
     """
-    # A new job before the row: who asks for several in one transaction would wait for the second with the job in hand.
+    # The job comes before the row: a caller with several requests would otherwise lock rows before it waits for the
+    # job.
     await wake(session, refreshes, owner["organization_id"], urgent=urgent)
     return await queue(
         session,
@@ -147,7 +148,7 @@ async def queue(
     not_before: datetime | None = None,
     now: datetime,
 ) -> RefreshColumns:
-    """Queue as `request` does, for a worker that is awake already."""
+    """Queue as `request` does, without waking the worker."""
     rows = refreshes.rows
     if record_id is None and pco_id is not None:
         record_id = await refreshes.record_of(session, owner, kind, pco_id)
@@ -169,7 +170,7 @@ async def queue(
     index = [*_OWNER, "record_id" if by_record else "pco_id"]
     where = text(f"state = 'queued' AND record_id IS {'NOT NULL' if by_record else 'NULL'}")
     merged = {
-        # In words: a select of SQLAlchemy would name both as tables, and join every row with every row.
+        # Written as SQL, because SQLAlchemy's select would add both names to FROM, as a cross join.
         "reasons": literal_column(f"ARRAY(SELECT DISTINCT unnest({table}.reasons || excluded.reasons))"),
         "requested_at": statement.excluded.requested_at,
         "urgent": rows.urgent | statement.excluded.urgent,
@@ -183,10 +184,10 @@ async def queue(
 
 
 async def wake(session: AsyncSession, refreshes: Refreshes, organization_id: str, *, urgent: bool = False) -> None:
-    """See to it that a job works the organization's rows off.
+    """Make sure that a job works off the organization's rows.
 
-    A job that is amid a step is not waited for: it looks again after it, or it is just ending, and `start_due` begins
-    another.
+    A job in the middle of a step is not waited for: it checks for rows after the step. If it is just ending instead,
+    `start_due` begins another.
     """
     job_id, created = await jobs.enqueue(session, refreshes.job, organization_id, urgent=urgent)
     if not created:
@@ -198,9 +199,9 @@ async def wake(session: AsyncSession, refreshes: Refreshes, organization_id: str
 
 
 async def start_due(session: AsyncSession, refreshes: Refreshes) -> int:
-    """Begin, or wake, jobs for rows that are due: a request may have met one that was just going to sleep.
+    """Begin or wake jobs for due rows, because a request may have met a job that was just ending or going to wait.
 
-    Returns how many organizations had some; `DUE_AT_ONCE` at most.
+    Returns the number of organizations with due rows; `DUE_AT_ONCE` at most.
     """
     rows, connections = refreshes.rows, refreshes.connections
     at_work = exists().where(
@@ -208,7 +209,7 @@ async def start_due(session: AsyncSession, refreshes: Refreshes) -> int:
         JOB.c.organization_id == rows.organization_id,
         or_(
             JOB.c.state.in_(("queued", "running")),
-            # Waits for Planning Center or the connection, and not for a row's time.
+            # This job waits for Planning Center or the connection, not for the time of a row.
             (JOB.c.state == "waiting") & JOB.c.checkpoint[GIVEN_BACK].is_not(None),
         ),
     )
@@ -232,7 +233,7 @@ async def start_due(session: AsyncSession, refreshes: Refreshes) -> int:
 
 
 async def resume_waiting(session: AsyncSession, refreshes: Refreshes, organization_id: str) -> None:
-    """The connection is back: what was queued meanwhile is worked off."""
+    """Wake the job after a reconnect, if rows are queued."""
     rows = refreshes.rows
     waiting = select(rows.id).where(rows.organization_id == organization_id, rows.state == "queued").limit(1)
     if await session.scalar(waiting) is not None:
@@ -240,7 +241,7 @@ async def resume_waiting(session: AsyncSession, refreshes: Refreshes, organizati
 
 
 async def end(session: AsyncSession, refreshes: Refreshes, organization_id: str, done: Done, now: datetime) -> None:
-    """End what is queued: the connection that it was for is over."""
+    """End all queued rows, because their connection has ended."""
     rows = refreshes.rows
     await session.execute(
         update(rows)
@@ -251,6 +252,6 @@ async def end(session: AsyncSession, refreshes: Refreshes, organization_id: str,
 
 
 async def forget_old(sessions: Sessions, refreshes: Refreshes, now: datetime) -> int:
-    """Delete those whose end need not be read any more, in pieces. Returns how many."""
+    """Delete rows that finished more than `KEPT` ago, in batches. Returns how many."""
     table = inspect(refreshes.rows).local_table
     return await forget(sessions, table, table.c.finished_at, [table.c.finished_at < now - KEPT])

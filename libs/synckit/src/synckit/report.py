@@ -1,4 +1,4 @@
-"""What people see of a run while it is carried out: the row and a fact, once a second at most."""
+"""Publishes the progress of a run: its row and a fact, at most once a second."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,24 +26,25 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Report(Generic[R, C]):
-    """How a run's progress is worked out, what was published last, and where the run stood when its phase began."""
+    """The computation of a run's progress, with the last published state and the state at the phase's start."""
 
     product: Product[R, C]
     job: JobContext
     requests: Requests
     pace: Callable[[], Awaitable[Pace | None]]
     requests_left: Callable[[R, int, float | None], int | None]
-    """Of the run's phase, for so many that are left; the third is how many requests each one took so far, None before
-    the first. None for a phase of which the records themselves set the pace, and nobody's limit does."""
+    """Requests left in the run's phase, from the run, the number of records left, and the requests per record so far
+    (None before the first). None for a phase whose pace does not depend on the vendor's limit.
+    """
     look_ahead: Callable[[AsyncSession, R], Awaitable[Callable[[R], Ahead]]]
-    """When a phase begins: what is behind it, by the run's row."""
+    """At the start of a phase: gives the known work of later phases, by the run's row."""
     counts: Callable[[AsyncSession, R], Awaitable[dict[str, int] | None]]
-    """By outcome, what is done so far; None in a phase that does nothing yet."""
+    """The counts by outcome so far; None in a phase without outcomes."""
     over: bool = field(default=False, init=False)
     seen: tuple[Any, ...] | None = field(default=None, init=False)
     phase: str | None = field(default=None, init=False)
     began: float = field(default=0.0, init=False)
-    """By the loop's clock."""
+    """The start of the phase, by the loop's clock."""
     done: int = field(default=0, init=False)
     sent: int = field(default=0, init=False)
     ahead: Callable[[R], Ahead] = field(default=lambda _: Ahead(), init=False)
@@ -51,7 +52,7 @@ class Report(Generic[R, C]):
 
 @asynccontextmanager
 async def reporting(report: Report[R, C]) -> AsyncIterator[None]:
-    """Publish progress beside what is done meanwhile."""
+    """Publish progress while the block runs."""
     task = asyncio.create_task(_report(report))
     try:
         yield
@@ -62,19 +63,19 @@ async def reporting(report: Report[R, C]) -> AsyncIterator[None]:
 
 
 async def _report(report: Report[R, C]) -> None:
-    # Not for ever: an error of the rollback can take the place of the cancellation.
+    # `over` ends the loop, because an error of the rollback can replace the cancellation.
     while not report.over:
         await asyncio.sleep(EVERY_SECONDS)
         try:
             await publish(report, await report.pace())
         except (PlanningCenterError, NotConnected):
-            continue  # the run itself meets the same, and says so
+            continue  # the run itself gets the same error, and reports it
         except (SQLAlchemyError, OSError) as error:
             log.warning("progress not published", run=str(report.job.id), exc_info=error)
 
 
 async def publish(report: Report[R, C], pace: Pace | None) -> None:
-    """Write the run's progress, and a fact if there is any."""
+    """Store the run's progress, and publish a fact if it changed."""
     async with report.job.sessions.begin() as session:
         run = await session.get_one(report.product.runs, report.job.id, with_for_update=True)
         if run.state not in {"running", "stopping"}:

@@ -1,4 +1,4 @@
-"""What a run asks of Planning Center: how many requests, and how fast it may."""
+"""A run's requests to Planning Center: their number, and the allowed rate."""
 
 from dataclasses import dataclass
 
@@ -19,18 +19,18 @@ class Requests:
         self.unwritten += 1
 
     def take(self) -> int:
-        """How many since the last call."""
+        """The number of requests since the last call."""
         taken, self.unwritten = self.unwritten, 0
         return taken
 
 
 async def pace_of(pco: PlanningCenter, requests: Requests) -> Pace | None:
-    """What the vendor's headers said last; None before the first answer."""
+    """The limits in the vendor's latest headers; None before the first answer."""
     if requests.sent == 0:
         return None
     state = (await pco.pacer()).state()
     if state.limit is None or state.period is None:
         return None
-    # Slots may be taken while nothing waits for one: then the limit holds nobody up.
+    # All slots may be taken while no request waits for one; then the limit delays nothing.
     waited = state.seconds_until_next_slot if state.waiting_bulk else 0.0
     return Pace(state.limit, state.period, waited)

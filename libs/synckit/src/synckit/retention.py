@@ -1,4 +1,4 @@
-"""How long syncs are kept: what each did record by record, and their numbers."""
+"""Retention of syncs: first of their lists of records, later of their numbers."""
 
 import time
 from datetime import datetime
@@ -13,15 +13,16 @@ from servicekit.db.sessions import Sessions
 from synckit.tables import ChangeColumns, RunColumns
 
 _SECONDS: Final = 20.0
-"""Of one round; what is left goes with the next."""
+"""Time limit of one round; the next one deletes the rest."""
 
 
 async def forget_lists(
     sessions: Sessions, runs: type[RunColumns], changes: type[ChangeColumns], before: datetime
 ) -> int:
-    """Delete what syncs did that ended before then, run by run and in pieces. Returns how many records went.
+    """Delete the changes of runs that ended before `before`, run by run and in batches. Returns the number of deleted
+    rows.
 
-    Their numbers stay, and so does whatever else the product keeps of its effects.
+    The runs' numbers stay, and so do the effects that the product stores.
     """
     began, count = time.monotonic(), 0
     table = inspect(changes).local_table
@@ -39,7 +40,7 @@ async def forget_lists(
 
 
 async def forget_runs(sessions: Sessions, runs: type[RunColumns], before: datetime) -> int:
-    """Delete the rows of syncs that ended before then; each organization's newest stays. Returns how many went."""
+    """Delete runs that ended before `before`, except each organization's newest. Returns the number of deleted rows."""
     table = inspect(runs).local_table
     newer = aliased(runs)
     followed = exists().where(newer.organization_id == table.c.organization_id, newer.created_at > table.c.created_at)

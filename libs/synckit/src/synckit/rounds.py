@@ -1,4 +1,4 @@
-"""What comes round by itself: for `servicekit.loops.Loop`."""
+"""Periodic work, for `servicekit.loops.Loop`."""
 
 from collections.abc import Awaitable, Callable
 
@@ -8,9 +8,9 @@ from servicekit.db.sessions import Sessions
 
 
 async def until_none(sessions: Sessions, at_once: int, some: Callable[[AsyncSession], Awaitable[int]]) -> None:
-    """Go on until nothing is due, a few organizations in each transaction.
+    """Repeat until nothing is due, with a few organizations per transaction.
 
-    `some` works off what is due, up to `at_once`, and returns how much it found.
+    `some` works off at most `at_once` due items, and returns how many it found.
     """
     found = at_once
     while found >= at_once:

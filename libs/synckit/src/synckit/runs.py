@@ -1,4 +1,4 @@
-"""Runs as people see them: started, joined, stopped, answered, looked up.
+"""The life of runs as people see it: start, join, stop, answer, look up.
 
 Rows are locked in one order: the job, the connection, the settings, the run.
 """
@@ -24,7 +24,7 @@ from synckit.sentences import NO_SUCH_SYNC, NOT_ASKED, PLAN_MOVED, STARTING, aba
 
 OPEN: Final = ("queued", "running", "waiting", "stopping")
 DUE_AT_ONCE: Final = 20
-"""Organizations whose runs one transaction starts, or ends."""
+"""Maximum organizations whose runs one transaction starts or ends."""
 ABANDONED_AT_ONCE: Final = 5
 
 
@@ -62,22 +62,22 @@ def render(product: Product[R, C], run: R) -> sync_runs.Run:
 
 
 async def change(session: AsyncSession, product: Product[R, C], run_id: UUID, **values: Any) -> R:
-    """Change a run's row and count its version. Returns the row as it is now."""
+    """Change a run's row and increment its version. Returns the new row."""
     runs = product.runs
     statement = update(runs).where(runs.id == run_id).values(version=runs.version + 1, **values).returning(runs)
-    # The row that comes back is what the session knows then; working the new values out as well would cost more.
+    # RETURNING refreshes the session's row, so evaluating the new values in Python too would be wasted.
     options = {"populate_existing": True, "synchronize_session": False}
     return (await session.scalars(statement, execution_options=options)).one()
 
 
 async def tell(session: AsyncSession, product: Product[R, C], run: R) -> None:
-    """Publish a run whose version was counted."""
+    """Publish a run whose version was incremented."""
     fact = product.progressed if run.state in OPEN else product.finished
     await append(session, fact(organization_id=run.organization_id, version=run.version, run=render(product, run)))
 
 
 async def connected(session: AsyncSession, product: Product[R, C], organization_id: str, sentence: str = "") -> C:
-    """The organization's connection. Conflict (409) while there is none, with `sentence` in place of the usual one."""
+    """The organization's connection. Conflict (409) while it is not connected; `sentence` replaces the usual one."""
     connection = await session.get(product.connections, organization_id)
     if connection is None or connection.state != "connected":
         raise Conflict(sentence or not_connected(product.name), slug="not-connected")
@@ -92,7 +92,7 @@ async def start(
     user: UserIdentity | None = None,
     **values: Any,
 ) -> tuple[R, bool]:
-    """Start a run, or join the one in progress, whatever it is for. Returns it, and whether it is new.
+    """Start a run, or join the one in progress, whatever its purpose. Returns the run, and whether it is new.
 
     trigger: `person` (somebody waits at a screen), `schedule` or another. values: columns of a new run.
     """
@@ -101,7 +101,7 @@ async def start(
     if created:
         return await begin(session, product, connection, job_id, trigger, user, **values), True
     if urgent:
-        # Nothing is locked yet: a job that is amid a step may be waited for.
+        # Nothing is locked yet, so waiting for a job in the middle of a step is safe.
         await jobs.hurry(session, job_id)
     joined = await session.get(product.runs, job_id)
     if joined is None:
@@ -118,7 +118,7 @@ async def begin(
     user: UserIdentity | None,
     **values: Any,
 ) -> R:
-    """Add the row of a run whose job was queued just now, and tell of it. `values`: further columns."""
+    """Add the row of a run whose job was just queued, and publish it. `values`: further columns."""
     row = {
         "id": job_id,
         "organization_id": connection.organization_id,
@@ -136,9 +136,9 @@ async def begin(
 async def stop(
     session: AsyncSession, product: Product[R, C], organization_id: str, run_id: str, *, message: str | None = None
 ) -> R:
-    """*Stop safely*: at once if nobody works on it, else at the end of the step in progress. NotFound (404).
+    """*Stop safely*: at once if no worker has the run, else at the end of the current step. NotFound (404).
 
-    message: what is said of a run that nobody works on, in place of what stopping one means.
+    message: replaces the product's sentence for a run stopped at once.
     """
     run = await locked(session, product, organization_id, run_id)
     if run.state not in OPEN:
@@ -151,9 +151,9 @@ async def stop(
 
 
 async def close(session: AsyncSession, product: Product[R, C], run_id: UUID, state: str, message: str) -> R:
-    """End a run that nobody works on: what it staged is let go, and the schedule goes on.
+    """End a run that no worker has: discard what it staged, and keep the schedule.
 
-    The caller holds the run, and before it the organization's connection.
+    The caller has locked the organization's connection, then the run.
     """
     counts = await product.let_go(session, run_id)
     run = await change(session, product, run_id, **over(state, message), counts=counts, finished_at=func.now())
@@ -163,7 +163,7 @@ async def close(session: AsyncSession, product: Product[R, C], run_id: UUID, sta
 
 
 def over(state: str, message: str | None) -> dict[str, Any]:
-    """The columns of a run that waits for nothing any more."""
+    """The columns of a run that no longer waits for anything."""
     nothing = dict.fromkeys(("waiting_for", "question", "eta_low", "eta_high"))
     return {"state": state, "message": message, **nothing}
 
@@ -171,9 +171,9 @@ def over(state: str, message: str | None) -> dict[str, Any]:
 async def asked(
     session: AsyncSession, product: Product[R, C], organization_id: str, run_id: str, question: str, answer: str
 ) -> R:
-    """The run that waits for this answer, locked.
+    """The locked run that waits for this answer.
 
-    NotFound (404); Conflict (409) if it asks nothing, something else, or takes other answers.
+    NotFound (404); Conflict (409) if it asks nothing or another question, or does not take this answer.
     """
     run = await locked(session, product, organization_id, run_id)
     waits_for = run.question
@@ -188,13 +188,13 @@ async def asked(
 
 
 def check_shown(run: R, digest: str | None) -> None:
-    """Conflict (409) unless the answer is to what the run's question shows now."""
+    """Conflict (409) unless the answer's digest is that of the run's present question."""
     if run.question and digest != run.question.get("digest"):
         raise Conflict(PLAN_MOVED, slug="plan-moved")
 
 
 def answered(run: R, question: str, answer: str, user: UserIdentity, now: datetime) -> list[Any]:
-    """What was answered before, and this: for the column of that name."""
+    """The new value of the column `answered`: the former answers and this one."""
     this = sync_runs.RunAnswer(
         question=question,
         answer=answer,
@@ -206,7 +206,8 @@ def answered(run: R, question: str, answer: str, user: UserIdentity, now: dateti
 
 
 async def go_on(session: AsyncSession, product: Product[R, C], run: R, given: dict[str, Any], answered: list[Any]) -> R:
-    """Queue a run again whose question was answered. `given`: by question, what it goes by from now on."""
+    """Queue a run again whose question was answered. `given`: the answers by question that the run follows from now on.
+    """
     run = await change(
         session,
         product,
@@ -250,7 +251,7 @@ async def find(session: AsyncSession, product: Product[R, C], organization_id: s
 
 
 async def locked(session: AsyncSession, product: Product[R, C], organization_id: str, run_id: str) -> R:
-    """The run, locked; before it, as in its own steps, its job, the connection and the settings. NotFound (404)."""
+    """The run, locked after its job, the connection and the settings, as in the run's own steps. NotFound (404)."""
     job = select(JOB.c.id).where(JOB.c.id == _id(run_id), JOB.c.organization_id == organization_id)
     await session.execute(job.with_for_update())
     await session.get(product.connections, organization_id, with_for_update=True)
@@ -260,20 +261,20 @@ async def locked(session: AsyncSession, product: Product[R, C], organization_id:
 
 
 async def open_run(session: AsyncSession, product: Product[R, C], organization_id: str) -> R | None:
-    """The run in progress, if there is one."""
+    """The run in progress, if any."""
     runs = product.runs
     return await session.scalar(select(runs).where(runs.organization_id == organization_id, runs.state.in_(OPEN)))
 
 
 async def resume_waiting(session: AsyncSession, product: Product[R, C], organization_id: str) -> None:
-    """The connection is back: a run that waited for it goes on."""
+    """Resume a run that waited for the connection, after a reconnect."""
     run = await open_run(session, product, organization_id)
     if run is not None and run.state == "waiting" and run.question is None:
         await jobs.resume(session, run.id)
 
 
 async def stop_open(session: AsyncSession, product: Product[R, C], organization_id: str) -> None:
-    """The connection ends: no new work."""
+    """Stop the open run and the schedule, because the connection ends."""
     run = await open_run(session, product, organization_id)
     if run is not None:
         await stop(session, product, organization_id, str(run.id))
@@ -283,19 +284,19 @@ async def stop_open(session: AsyncSession, product: Product[R, C], organization_
 
 
 async def schedule(session: AsyncSession, product: Product[R, C], connection: C, now: datetime) -> None:
-    """When the next run is due, by the organization's interval."""
+    """Set the due time of the next run, by the organization's interval."""
     connection.next_run_at = now + await product.interval(session, connection.organization_id)
 
 
 async def keep_schedule(session: AsyncSession, product: Product[R, C], organization_id: str) -> None:
-    """A run that was started by the schedule and did not get through does not end the schedule."""
+    """Schedule the next run if none is, because the schedule must survive a scheduled run that failed."""
     connection = await session.get(product.connections, organization_id)
     if connection is not None and connection.state == "connected" and connection.next_run_at is None:
         await schedule(session, product, connection, await clock(session))
 
 
 async def clock(session: AsyncSession) -> datetime:
-    """PostgreSQL's."""
+    """PostgreSQL's present time."""
     now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
     return now
 
@@ -307,9 +308,9 @@ async def due(
     now: Any,
     *where: ColumnElement[bool],
 ) -> list[C]:
-    """Connections of which something is due `at` that column, oldest first and locked; `DUE_AT_ONCE` at most.
+    """Connected connections that are due by the column `at`, oldest first and locked; `DUE_AT_ONCE` at most.
 
-    now: an instant, or `func.now()`. Those that another process is at are left to it.
+    now: an instant, or `func.now()`. Rows locked by another process are skipped.
     """
     found = select(connections).where(connections.state == "connected", at <= now, *where)
     found = found.order_by(at).limit(DUE_AT_ONCE).with_for_update(skip_locked=True)
@@ -317,9 +318,10 @@ async def due(
 
 
 async def end_abandoned(session: AsyncSession, product: Product[R, C]) -> int:
-    """End runs whose job ended without them: after too many unexpected errors in a row.
+    """End runs whose job ended without ending them, after too many unexpected errors in a row.
 
-    A few at a time, each with all that it staged. Returns how many were looked at; `ABANDONED_AT_ONCE` at most.
+    Only a few per transaction, because each discards all that it staged. Returns the number of runs checked, at most
+    `ABANDONED_AT_ONCE`.
     """
     runs = product.runs
     ended = select(runs.organization_id, runs.id, JOB.c.error).join(JOB, JOB.c.id == runs.id)
@@ -328,7 +330,7 @@ async def end_abandoned(session: AsyncSession, product: Product[R, C]) -> int:
     rows = found.all()
     for organization_id, run_id, error in rows:
         run = await locked(session, product, organization_id, str(run_id))
-        if run.state in OPEN:  # else another process was faster
+        if run.state in OPEN:  # otherwise another process has ended it
             await close(session, product, run_id, "failed", abandoned(error))
     return len(rows)
 

@@ -1,4 +1,4 @@
-"""What people read of a run, whatever its product."""
+"""Sentences about runs of all products."""
 
 from typing import Final
 
@@ -20,7 +20,7 @@ _LIMIT: Final = "Planning Center allows"
 
 
 def not_connected(product: str) -> str:
-    """To who starts a sync. `product`: as in `contracts.values`."""
+    """The answer to a start without a connection. `product`: as in `contracts.values`."""
     return (
         f"Planning Center {product.capitalize()} is not connected. Nothing was started. "
         "Connect it on the Integrations page, then sync."
@@ -28,7 +28,7 @@ def not_connected(product: str) -> str:
 
 
 def abandoned(error: str | None) -> str:
-    """Say how a run ended whose job ended without it. `error`: the job's."""
+    """The sentence for a run whose job ended without ending it. `error`: the job's."""
     return (
         "The sync ended unexpectedly. What was done stays. Sync again; if it happens once more, tell the people who "
         f"run this service. ({error or 'no reason is known'})"
@@ -36,10 +36,10 @@ def abandoned(error: str | None) -> str:
 
 
 def waiting_for_limit(seconds: float, limit: int, period_seconds: float) -> str:
-    """While the vendor's request limit is used up."""
+    """The sentence for a wait for the vendor's request limit."""
     return f"{_LIMIT} {limit} requests in {period_seconds:g} s; {max(1, round(seconds))} s to go."
 
 
 def is_of_limit(waiting_for: str | None) -> bool:
-    """Whether this is `waiting_for_limit`."""
+    """Whether this sentence is from `waiting_for_limit`."""
     return waiting_for is not None and waiting_for.startswith(_LIMIT)

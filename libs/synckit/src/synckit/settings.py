@@ -1,4 +1,4 @@
-"""Settings of a service that syncs with Planning Center: the environment variables beside those of every service."""
+"""Settings of a service that syncs with Planning Center, in addition to those of every service."""
 
 from datetime import timedelta
 
@@ -15,13 +15,13 @@ class SyncSettings(ServiceSettings):
     pco_user_agent: str = "church-platform-sync (operations@example.org)"
     """Planning Center wants a name and a contact, and answers a generic one with a bare 403."""
     pco_staleness_horizon_seconds: float = Field(default=120.0, ge=0)
-    """How long a read may still show what was there before a write of ours."""
+    """How long a read may still show the state before one of our writes."""
     pco_request_timeout_seconds: float = Field(default=30.0, gt=0)
-    """For one request to Planning Center."""
+    """Timeout of one request to Planning Center."""
     job_lease_seconds: float = Field(default=60.0, gt=0)
-    """How long a run is another worker's after its own has gone silent. Longer than a request may take."""
+    """How long a silent worker keeps its run before another may take it. Longer than a request may take."""
     runs_at_once: int = Field(default=4, ge=1)
-    """Runs of different organizations that one process carries out at the same time."""
+    """Runs of different organizations that one process executes at the same time."""
 
     @property
     def horizon(self) -> timedelta:
@@ -30,6 +30,7 @@ class SyncSettings(ServiceSettings):
 
     @property
     def unseen(self) -> timedelta:
-        """How long a request without an answer may be under way or unseen: the lease of whoever sent it, its timeout,
-        and the staleness horizon."""
+        """How long an unanswered request may be under way or not yet visible: the sender's lease, the timeout and the
+        staleness horizon.
+        """
         return timedelta(seconds=self.job_lease_seconds + self.pco_request_timeout_seconds) + self.horizon

@@ -1,4 +1,4 @@
-"""The columns that every product's runs have, as mixins: a product adds its own, and what it means by them."""
+"""The columns of all products' runs, as mixins. A product adds its own columns and their meaning."""
 
 from datetime import datetime
 from typing import Any
@@ -12,21 +12,21 @@ from synckit.connections import ConnectionColumns
 
 
 class ScheduledConnection(ConnectionColumns):
-    """A connection whose runs come round by themselves."""
+    """A connection with scheduled runs."""
 
     next_run_at: Mapped[datetime | None]
-    """None while a run is on, and until one has ended."""
+    """None during a run, and before the first run has ended."""
 
 
 class RunColumns:
-    """A sync run. Its id is also the id of the job that carries it out."""
+    """A sync run. Its id is also the id of its job."""
 
     id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-1)
     organization_id: Mapped[str]
     pco_organization_id: Mapped[str]
     kind: Mapped[str]
     purpose: Mapped[str] = mapped_column(server_default=text("'sync'"), default="sync")
-    """What it is for; the product says what else there is beside `sync`."""
+    """`sync`, or another purpose that the product defines."""
     state: Mapped[str]
     trigger: Mapped[str]
     started_by: Mapped[str | None]
@@ -38,11 +38,11 @@ class RunColumns:
     counts: Mapped[dict[str, Any]] = mapped_column(default=dict)
     question: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     asked_at: Mapped[datetime | None]
-    """When the question that it waits for was asked."""
+    """When the open question was asked."""
     answers: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """By question, what an administrator answered, as the product reads it."""
+    """The administrators' answers by question, in the product's form."""
     answered: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), default=list)
-    """As `contracts.sync_runs.RunAnswer`, oldest first: for people. The run goes by `answers`."""
+    """As `contracts.sync_runs.RunAnswer`, oldest first, for display. The run follows `answers`."""
     waiting_for: Mapped[str | None]
     rate_per_second: Mapped[float | None]
     eta_low: Mapped[int | None]
@@ -53,7 +53,7 @@ class RunColumns:
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     lists_gone_at: Mapped[datetime | None]
-    """When what it did record by record was let go of; its numbers stay."""
+    """When its lists of records were deleted; its numbers stay."""
 
 
 def run_indexes(table: str = "run") -> tuple[Index, ...]:
@@ -72,7 +72,7 @@ def run_indexes(table: str = "run") -> tuple[Index, ...]:
 
 
 class ChangeColumns:
-    """One record of a run and what became of it."""
+    """One record of a run, with its outcome."""
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, sort_order=-1)
     organization_id: Mapped[str]
@@ -82,7 +82,7 @@ class ChangeColumns:
     pco_id: Mapped[str | None]
     name: Mapped[str]
     outcome: Mapped[str]
-    """What the run's numbers count, as planned and then as done."""
+    """The outcome that the run's numbers count: first as planned, then as done."""
     cause: Mapped[str | None]
     sentence: Mapped[str | None]
 

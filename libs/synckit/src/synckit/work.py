@@ -1,4 +1,4 @@
-"""A run as its worker carries it out: begun, kept, asked about, given back, ended. Each is a step of its job."""
+"""The worker's side of a run: begin, keep, ask, wait, end. Each is a step of the run's job."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -29,9 +29,9 @@ from synckit.sentences import NOT_UNDERSTOOD, WAITING_FOR_RECONNECT, WAITING_FOR
 _FIRST_DELAY: Final = timedelta(seconds=5)
 _LONGEST_DELAY: Final = timedelta(minutes=5)
 _WAITS: Final = "waits"
-"""In a checkpoint: how often in a row the run has waited for Planning Center. The product's steps write 0."""
+"""Key in the checkpoint: consecutive waits for Planning Center. The product's steps reset it to 0."""
 _ENDS: Final[dict[str, State]] = {"done": "done", "stopped": "cancelled", "failed": "failed"}
-"""By state of the run, that of its job."""
+"""State of the job by state of the run."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 async def carrying_out(
     product: Product[R, C], job: JobContext, requests: Requests, now: Callable[[], datetime]
 ) -> AsyncIterator[None]:
-    """Around all that a worker does for a run: whatever keeps it from going on ends the run, or gives the job back."""
+    """Wraps a worker's whole work for a run: an error ends the run, or postpones the job."""
     try:
         yield
     except StopRequested:
@@ -48,13 +48,13 @@ async def carrying_out(
     except Wait as error:
         await wait(product, job, requests, error.sentence, until=error.until, away=False)
     except (NotConnected, Unauthorized):
-        # A fact about the connection resumes it at once; one that came a moment too early must not be missed.
+        # A fact about the connection resumes the run at once. The retry covers a fact that came before the run waited.
         await wait(product, job, requests, WAITING_FOR_RECONNECT, until=now() + _LONGEST_DELAY)
     except AnsweredTooLate as error:
         raise LeaseLost(str(error)) from error
     except (Unavailable, LeaseUnavailable) as error:
         log.warning("Planning Center away", run=str(job.id), exc_info=error)
-        # Longer with every wait for the vendor in a row.
+        # The delay grows with every consecutive wait for the vendor.
         delay = min(_FIRST_DELAY * 2.0 ** min(_waits(job), 10), _LONGEST_DELAY)
         await wait(product, job, requests, WAITING_FOR_VENDOR, until=now() + delay)
     except Forbidden:
@@ -65,7 +65,7 @@ async def carrying_out(
 
 
 async def begun(session: AsyncSession, product: Product[R, C], job: JobContext, now: datetime) -> R:
-    """A worker is at the run. To be told with its first progress."""
+    """Note that a worker has the run. The first progress publishes it."""
     started_at = func.coalesce(product.runs.started_at, now)
     values = {"state": "running", "waiting_for": None, "question": None, "started_at": started_at}
     return await runs.change(session, product, job.id, **values)
@@ -79,7 +79,7 @@ async def keep(
     checkpoint: dict[str, Any],
     **progress: Any,
 ) -> None:
-    """End a step: the run's progress, its requests and the checkpoint are committed with the step's rows."""
+    """End a step: commit the run's progress, its requests and the checkpoint with the step's rows."""
     sent = product.runs.requests + requests.take()
     await runs.change(session, product, job.id, requests=sent, **progress)
     await job.checkpoint(session, checkpoint)
@@ -95,7 +95,7 @@ async def ask(
     *,
     waiting_for: str,
 ) -> None:
-    """Let the run wait for an administrator, and give the job back. `waiting_for`: the same in a sentence."""
+    """Make the run wait for an administrator, and give the job back. `waiting_for`: the question in a sentence."""
     run = await runs.change(
         session,
         product,
@@ -118,7 +118,7 @@ async def wait(
     until: datetime,
     away: bool = True,
 ) -> None:
-    """Give the job back until then. `away`: Planning Center did not answer; the next such wait is longer."""
+    """Postpone the run. `away`: Planning Center did not answer, so the next such wait is longer."""
     async with job.transaction() as session:
         if not job.stop_requested:
             run = await session.get_one(product.runs, job.id, with_for_update=True)
@@ -133,7 +133,7 @@ async def wait(
 
 
 async def end(product: Product[R, C], job: JobContext, state: str, message: str = "") -> None:
-    """End the run before its last phase is through. `message`: of one that was stopped, what that means."""
+    """End the run before its last phase is done. `message`: replaces the product's sentence for a stopped run."""
     async with job.transaction() as session:
         connection = await session.get_one(product.connections, job.organization_id, with_for_update=True)
         counts = await product.let_go(session, job.id)
@@ -141,7 +141,7 @@ async def end(product: Product[R, C], job: JobContext, state: str, message: str 
             message = product.stopped(await session.get_one(product.runs, job.id))
         now = await runs.clock(session)
         if connection.state == "connected" and connection.next_run_at is None:
-            # A run that was started by the schedule and did not get through does not end the schedule.
+            # The schedule must survive a scheduled run that failed.
             await runs.schedule(session, product, connection, now)
         await finish(session, product, job, state, message, counts=counts, finished_at=now)
 
@@ -149,7 +149,7 @@ async def end(product: Product[R, C], job: JobContext, state: str, message: str 
 async def finish(
     session: AsyncSession, product: Product[R, C], job: JobContext, state: str, message: str | None, **values: Any
 ) -> None:
-    """Write and tell the end of the run and of its job. `values`: `counts`, `finished_at` and further columns."""
+    """Store and publish the end of the run, and end its job. `values`: `counts`, `finished_at` and further columns."""
     run = await runs.change(session, product, job.id, **runs.over(state, message), **values)
     await runs.tell(session, product, run)
     await job.finish(session, _ENDS[state], message)

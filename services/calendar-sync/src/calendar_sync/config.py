@@ -1,4 +1,4 @@
-"""What calendar-sync reads from its environment: nothing so far beside what every service reads."""
+"""The environment variables of calendar-sync: so far only those of every service."""
 
 from typing import ClassVar
 

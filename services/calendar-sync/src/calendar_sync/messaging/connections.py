@@ -1,4 +1,4 @@
-"""auth.connection.v1: what became of a church's Calendar connection."""
+"""Facts of auth.connection.v1 about Calendar connections."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -9,7 +9,7 @@ from synckit.connections import subscribe_connections
 
 
 async def on_fact(event: ConnectionFact, session: AsyncSession, _: None) -> None:
-    """Keep the connection's newest state."""
+    """Store the connection's newest state."""
     await connection_changed(session, event)
 
 

@@ -16,7 +16,7 @@ class Base(Columns, DeclarativeBase):
 
 
 class CalendarConnection(ConnectionColumns, Base):
-    """A church's Calendar connection as auth-service's facts tell it."""
+    """A church's Calendar connection, from auth-service's facts."""
 
     __tablename__ = "calendar_connection"
 
@@ -25,7 +25,7 @@ class CalendarConnection(ConnectionColumns, Base):
 
 
 class ChurchSettings(Base):
-    """What an administrator chose. No row: the defaults."""
+    """The settings that an administrator chose; the defaults apply without a row."""
 
     __tablename__ = "church_settings"
     __table_args__ = (CheckConstraint("poll_minutes BETWEEN 1 AND 120", name="poll_minutes"),)

@@ -1,1 +1,1 @@
-"""What the service does, one module each."""
+"""The use cases, one module each."""

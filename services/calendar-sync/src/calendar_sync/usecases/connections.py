@@ -1,4 +1,4 @@
-"""Following the state of Calendar connections."""
+"""The state of Calendar connections."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -9,6 +9,6 @@ from synckit.connections import follow
 
 
 async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> None:
-    """Keep the newest fact."""
+    """Store the fact if it is newer."""
     if fact.product == CALENDAR:
         await follow(session, CalendarConnection, fact)

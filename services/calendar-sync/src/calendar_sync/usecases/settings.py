@@ -1,4 +1,4 @@
-"""What an administrator chooses for the Calendar."""
+"""The settings of the Calendar."""
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -8,13 +8,13 @@ from contracts.http.calendar import CalendarSettings, CalendarSettingsPatch
 
 
 async def read(session: AsyncSession, organization_id: str) -> CalendarSettings:
-    """The settings as chosen, else the defaults."""
+    """The chosen settings, else the defaults."""
     row = await session.get(ChurchSettings, organization_id, populate_existing=True)
     return CalendarSettings(poll_minutes=row.poll_minutes) if row else CalendarSettings()
 
 
 async def change(session: AsyncSession, organization_id: str, patch: CalendarSettingsPatch) -> CalendarSettings:
-    """Change the fields sent. A field sent as null goes back to its default."""
+    """Change the sent fields. A field sent as null is reset to its default."""
     sent = {name: getattr(patch, name) for name in patch.model_fields_set}
     if sent:
         values = {
