@@ -1,7 +1,7 @@
-"""Many members and families at once, by the platform's own ids: sent twice it has the effect of once.
+"""Idempotent bulk upserts of members and families, by the platform's own ids.
 
-One transaction, a fixed number of statements whatever the size. A record that is not acceptable is refused alone,
-with its position and what is wrong; all others are taken.
+One transaction with a fixed number of statements, whatever the size. An unacceptable record is refused alone, with its
+position and the errors; all others are taken.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,9 +48,9 @@ class _Call:
     actor: Actor
     now: datetime
     pco_organization_id: str
-    """Whose ids new ones are taken for: `NOT_CONNECTED` until an organization is connected (again)."""
+    """The organization of newly supplied ids: `NOT_CONNECTED` while none is connected."""
     known_organization_id: str
-    """The one that is, or was last, connected: ids that its links have are its own."""
+    """The organization that is, or was last, connected. Ids in its links belong to it."""
     country: str | None
     created: int = 0
     updated: int = 0
@@ -58,7 +58,7 @@ class _Call:
     rejected: list[BulkRejected] = field(default_factory=list)
     notes: list[Noted] = field(default_factory=list)
     members: dict[UUID, Member] = field(default_factory=dict)
-    """Changed members, to be published."""
+    """Changed members, to publish."""
     families: dict[UUID, Family] = field(default_factory=dict)
 
     @property
@@ -85,7 +85,7 @@ class _Call:
 async def upsert(
     session: AsyncSession, organization_id: str, body: BulkUpsert, actor: Actor, now: datetime
 ) -> BulkResult:
-    """Members first, then families. TooLarge (413) if more records change than one transaction publishes."""
+    """Upsert members, then families. TooLarge (413) if more records change than one transaction can publish."""
     await one_at_a_time(session, organization_id)
     connection = await session.get(Connection, organization_id)
     known = connection.pco_organization_id if connection else NOT_CONNECTED
@@ -113,7 +113,7 @@ async def upsert(
 
 
 async def _with_kept_ids(call: _Call, items: Mapping[int, BulkMember]) -> dict[int, BulkMember]:
-    """Replace the numbers of people who were merged in Planning Center by those of the people kept."""
+    """Replace Planning Center's ids of people who were merged there by those of the people kept."""
     kept = await kept_ids(call.session, call.owner, [item.pco_id for item in items.values() if item.pco_id])
     return {
         position: item.model_copy(update={"pco_id": kept.get(item.pco_id or "", item.pco_id)})
@@ -122,7 +122,7 @@ async def _with_kept_ids(call: _Call, items: Mapping[int, BulkMember]) -> dict[i
 
 
 def _valid(call: _Call, kind: Kind, items: Sequence[dict[Any, Any]], model: type[Item]) -> dict[int, Item]:
-    """By position, those whose shape and values are acceptable and whose ids are named once."""
+    """The records with acceptable shape and values and unique ids, by position."""
     valid: dict[int, Item] = {}
     first: dict[tuple[str, str], int] = {}
     for position, raw in enumerate(items):
@@ -155,13 +155,13 @@ def _values(item: BulkMember) -> dict[str, Any]:
 
 
 def _sent(item: BulkMember) -> dict[str, Any]:
-    """Only what was sent: a record that comes without an address does not clear the address that is here."""
+    """Only the sent fields, because a record without an address must not clear the address here."""
     return input_values({name: getattr(item, name) for name in FIELDS if name in item.model_fields_set})
 
 
 @dataclass(slots=True)
 class _Links:
-    """What ties the records of one kind to the Planning Center organization, and what the platform adds to it."""
+    """The links of one kind to the Planning Center organization, and the links that the platform supplies."""
 
     kind: Kind
     records: dict[str, UUID]
@@ -169,14 +169,14 @@ class _Links:
     pco_ids: dict[UUID, str]
     """By our id."""
     erased: frozenset[str] = frozenset()
-    """People there whom no sync brings back."""
+    """Planning Center's ids of erased people, whom no sync brings back."""
     supplied: dict[str, UUID] = field(default_factory=dict)
 
     @classmethod
     async def read(
         cls, call: _Call, kind: Kind, items: Iterable[BulkMember | BulkFamily], led: Iterable[UUID] = ()
     ) -> "_Links":
-        """`led`: records that other ids of the platform lead to."""
+        """`led`: records that the platform's ids of joined members lead to."""
         items = list(items)
         record = Member if kind == MEMBER else Family
         named = select(record.id).where(
@@ -207,7 +207,7 @@ class _Links:
         return self.records.get(pco_id) if pco_id else None
 
     def contradiction(self, pco_id: str | None, record_id: UUID | None) -> str | None:
-        """Why this id of Planning Center cannot be this record's."""
+        """Why this id of Planning Center cannot belong to this record; None if it can."""
         if pco_id is None:
             return None
         owner = self.owner(pco_id)
@@ -220,7 +220,7 @@ class _Links:
         return None
 
     def supply(self, pco_id: str | None, record_id: UUID) -> bool:
-        """Whether that is news."""
+        """Note a supplied id. Returns whether it is new."""
         if pco_id is None or pco_id in self.records:
             return False
         self.records[pco_id] = record_id
@@ -230,7 +230,7 @@ class _Links:
     async def write(self, call: _Call) -> None:
         if not self.supplied:
             return
-        # The new number takes the place of one that nobody in Planning Center has.
+        # The new id replaces one that does not exist in Planning Center.
         over = select(Link.id).filter_by(**call.owner, kind=self.kind)
         over = over.where(among(Link.record_id, self.supplied.values()), ended(Link))
         ids = (await call.session.scalars(over.order_by(Link.id).with_for_update())).all()
@@ -295,8 +295,8 @@ async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
             call.notes += notes
     await call.session.flush()
     await look_for_deleted(call.session, added)
-    # What a pull agreed on with itself is no agreement with the platform: the first-match choice decides. One that has
-    # ended, or is another Planning Center organization's, is none in use, and does not become one by that.
+    # A pull agreed on its own values, not on the platform's, so the first-match choice decides. Links that ended, or of
+    # another Planning Center organization, stay out of use.
     await call.session.execute(
         update(Link)
         .where(
@@ -313,9 +313,9 @@ async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
 
 
 async def _one_each(call: _Call, items: Mapping[int, BulkMember], led: Mapping[str, UUID]) -> dict[int, BulkMember]:
-    """Refuse what is about a member of whom another record of this call is: the two were joined here.
+    """Refuse further records about one member, to whom several ids lead since members were joined here.
 
-    The record with the member's own id counts, else the first one.
+    The record with the member's own id is taken, else the first one.
     """
     if not led:
         return dict(items)
@@ -336,7 +336,7 @@ async def _one_each(call: _Call, items: Mapping[int, BulkMember], led: Mapping[s
 
 
 async def _show_again(call: _Call, members: list[UUID]) -> None:
-    """Families of members who were deleted and came back: they have them as members again."""
+    """Publish the families of restored members, who are their members again."""
     if members:
         families = await call.session.scalars(
             select(Family)
@@ -358,7 +358,7 @@ async def _existing(
     links: _Links,
     led: Iterable[UUID] = (),
 ) -> tuple[dict[str, Record], dict[UUID | None, Record]]:
-    """Locked rows: by the platform's id, and by ours those that a pull made and the platform now names."""
+    """Locked rows: by the platform's id, and by our id those that a pull added and the platform now names."""
     items = list(items)
     owners = {owner for item in items if (owner := links.owner(item.pco_id))} | {*led}
     rows = (
@@ -402,7 +402,7 @@ async def _families(call: _Call, items: Mapping[int, BulkFamily]) -> None:
         if family is None:
             family = new_family(call.organization_id, item.name, item.external_id, call.now)
             call.session.add(family)
-        # Members whom the platform does not know stay: it cannot mean to take them out.
+        # Members unknown to the platform stay, because it cannot have meant to remove them.
         before, known = present.get(family.id, (frozenset(), frozenset()))
         after = wanted | (before - known)
         values = _family_values(item, family, people, after)
@@ -432,7 +432,7 @@ async def _families(call: _Call, items: Mapping[int, BulkFamily]) -> None:
 def _family_values(
     item: BulkFamily, family: Family, people: Mapping[str, UUID], members: frozenset[UUID]
 ) -> dict[str, Any]:
-    """A primary contact that is not sent stays as it is, as long as that is a member."""
+    """The values to set. A primary contact that was not sent stays while that person is a member."""
     values: dict[str, Any] = {"name": item.name}
     if item.primary_contact_external_id is not None:
         values["primary_contact_id"] = people[item.primary_contact_external_id]
@@ -458,7 +458,7 @@ async def _by_external_id(call: _Call, names: set[str]) -> dict[str, UUID]:
 
 
 async def _present(call: _Call, families: Iterable[Family]) -> dict[UUID, tuple[frozenset[UUID], frozenset[UUID]]]:
-    """By family: its members who are not deleted, and those of them whom the platform knows by an id of its own."""
+    """By family: its members who are not deleted, and those of them with an id of the platform."""
     rows = await call.session.execute(
         select(FamilyMember.family_id, FamilyMember.member_id, Member.external_id)
         .join(Member, Member.id == FamilyMember.member_id)
@@ -474,7 +474,7 @@ async def _present(call: _Call, families: Iterable[Family]) -> dict[UUID, tuple[
 
 
 async def _touch(call: _Call, ids: set[UUID]) -> None:
-    """Members who came or went, unless this call counted their version already."""
+    """Count the versions of members who came or went, unless this call has counted them already."""
     members = (
         await call.session.scalars(
             select(Member).where(Member.id.in_(ids - call.members.keys())).order_by(Member.id).with_for_update()

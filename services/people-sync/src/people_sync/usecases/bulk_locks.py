@@ -1,6 +1,6 @@
-"""The rows that a bulk call will change, locked beforehand: members, then families, as everywhere.
+"""Locks the rows that a bulk call will change before it begins, in the global order: members, then families.
 
-The call itself goes through the members, then through the families, whose people are members again.
+The call itself would lock members, then families, then members of those families.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from people_sync.storage.tables import Family, FamilyMember, Link, Member
 async def lock_all(
     session: AsyncSession, organization_id: str, members: Iterable[BulkMember], families: Iterable[BulkFamily]
 ) -> None:
-    """Lock them. Two statements, whatever the size."""
+    """Lock the rows by two statements, whatever the size."""
     members, families = list(members), list(families)
     names = {one.external_id for one in members} | {name for one in families for name in one.member_external_ids}
     named = _named(organization_id, Member, MEMBER, names, {one.pco_id for one in members})
@@ -26,7 +26,7 @@ async def lock_all(
         organization_id, Family, FAMILY, {one.external_id for one in families}, {one.pco_id for one in families}
     )
     at_home = select(FamilyMember.member_id).where(FamilyMember.family_id.in_(homes))
-    # Families of members who were deleted and come back show them again.
+    # Families of restored members change too, since they show these again.
     back = select(FamilyMember.family_id).join(Member, Member.id == FamilyMember.member_id)
     shown_again = back.where(Member.id.in_(named), Member.deleted_at.is_not(None))
     await session.execute(_locked(Member, organization_id, union(named, at_home)))
@@ -42,7 +42,7 @@ def _named(
 ) -> CompoundSelect[Any]:
     """Ids of records, by the platform's ids and by Planning Center's."""
     known = select(record.id).where(record.organization_id == organization_id, record.external_id.in_(external_ids))
-    # A member who was joined to another is that one.
+    # The id of a joined member leads to the member who stays.
     led = select(Joined.into_id).where(
         Joined.organization_id == organization_id, Joined.external_id.in_(external_ids if record is Member else ())
     )

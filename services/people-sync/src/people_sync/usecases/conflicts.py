@@ -1,4 +1,4 @@
-"""Conflicts as people-sync finds, answers and closes them. Who decides what about them is conflict-service's."""
+"""Finds, updates and closes conflicts. Decisions about them are made in conflict-service."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
@@ -43,7 +43,7 @@ _TIMES_THERE: Final = ("theirs_changed_at", "theirs_changed_before")
 async def open_conflicts_of(
     session: AsyncSession, organization_id: str, records: Collection[UUID]
 ) -> dict[UUID, Conflict]:
-    """Open conflicts by the record's id, locked."""
+    """Locked open conflicts, by the record's id."""
     found = await session.scalars(_open(organization_id).where(among(Conflict.record_id, records)))
     return {conflict.record_id: conflict for conflict in found}
 
@@ -58,10 +58,10 @@ def open_conflict(
     read_at: datetime,
     now: datetime,
 ) -> list[Conflict]:
-    """Open a record's conflict, or give the open one fresh values; what there is to publish.
+    """Open a record's conflict, or update the open one. Returns the conflicts to publish.
 
-    The two sides are compared again on every run until they agree, whether they move or not. `read_at`: when Planning
-    Center was read; `updated_at`: its own times, as `RemotePerson` and `RemoteHousehold` have them.
+    Every run compares the two sides again until they agree, whether or not they changed. `read_at`: time of the read;
+    `updated_at`: Planning Center's times, as in `RemotePerson` and `RemoteHousehold`.
     """
     link.remote_hash = None
     fields = [field | _edited_there(link, field, conflict, updated_at, read_at) for field in fields_of(link, values)]
@@ -100,7 +100,7 @@ def open_conflict(
 
 
 def fields_of(link: Link, values: Mapping[str, ConflictValues]) -> list[dict[str, Any]]:
-    """The fields as a conflict keeps them: `contracts.conflicts.ConflictField` as JSON."""
+    """The fields as stored in a conflict: `contracts.conflicts.ConflictField` as JSON."""
     return [
         ConflictField(
             field=name,
@@ -115,12 +115,12 @@ def fields_of(link: Link, values: Mapping[str, ConflictValues]) -> list[dict[str
 
 
 def same_values(conflict: Conflict, fields: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a conflict is still about these values."""
+    """Whether a conflict still has these values."""
     return list(map(_values, conflict.fields)) == list(map(_values, fields))
 
 
 def is_half_done(conflict: Conflict) -> bool:
-    """Whether a decision has changed our side, and Planning Center is to get the rest of it."""
+    """Whether a decision was applied here and still has to be sent to Planning Center."""
     return conflict.decision is not None and "sends" in conflict.decision
 
 
@@ -131,9 +131,9 @@ def cannot_be_believed(
     reading: Reading,
     same: Callable[[str, Any, Any], bool],
 ) -> datetime | None:
-    """The time until which a read that lets go of a conflict is no news: it may be older than the read before it.
+    """The time until which a read that would end the conflict may be stale, so that it must not end it; None if it may.
 
-    `seen`: Planning Center's values, JSON by field; `collides`: fields that are in conflict by this read.
+    `seen`: Planning Center's values, JSON by field; `collides`: the fields in conflict by this read.
     """
     if conflict is None or conflict.theirs_read_at is None:
         return None
@@ -144,7 +144,7 @@ def cannot_be_believed(
         name = field["field"]
         if name not in seen or same(name, seen[name], field["theirs"]):
             continue
-        # Where Planning Center has ours there is nothing to write, however old the read is.
+        # If Planning Center has our value, even a stale read leads to no write.
         if not same(name, seen[name], field["ours"]) and (is_half_done(conflict) or name not in collides):
             return until
     return None
@@ -157,9 +157,9 @@ def _edited_there(
     updated_at: Mapping[str, datetime],
     read_at: datetime,
 ) -> dict[str, str | None]:
-    """When Planning Center's value was edited, as JSON: known from the read that first showed it.
+    """The time of the edit in Planning Center, as JSON, from the read that first showed the value.
 
-    Later ones tell the time of whatever else was edited there.
+    Later reads only have the time of some later edit there.
     """
     if field["base_known"] and field["base"] == field["theirs"]:
         return dict.fromkeys(_TIMES_THERE)
@@ -185,26 +185,27 @@ def _theirs(fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _values(field: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What of a field is decided about: not when it was agreed on or changed."""
+    """The parts of a field that a decision is about, without its times."""
     return tuple(field[name] for name in ("field", "base", "ours", "theirs"))
 
 
 def close(conflict: Conflict, state: Literal["converged", "withdrawn"], now: datetime) -> Conflict:
-    """Close an open conflict. One that waits to be carried out is not needed any more."""
+    """Close an open conflict. A pending decision about it is dropped."""
     conflict.state, conflict.decision = state, None
     _count(conflict, now)
     return conflict
 
 
 def converged(conflict: Conflict | None, now: datetime) -> list[Conflict]:
-    """Close a record's conflict in which nothing collides any more, unless that is a decision being carried out."""
+    """Close a record's conflict whose sides no longer contradict each other, unless a half-done decision is the cause.
+    """
     if conflict is None or is_half_done(conflict):
         return []
     return [close(conflict, "converged", now)]
 
 
 def applied(conflict: Conflict, refused: Sequence[str], now: datetime) -> Conflict:
-    """Close a conflict as decided. `refused`: what Planning Center did not take, in words."""
+    """Close a conflict as decided. `refused`: what Planning Center did not accept, in words."""
     _answer(conflict, refused=list(refused))
     conflict.state = "resolved"
     _count(conflict, now)
@@ -212,14 +213,14 @@ def applied(conflict: Conflict, refused: Sequence[str], now: datetime) -> Confli
 
 
 def overtaken(conflict: Conflict, sentence: str, now: datetime) -> Conflict:
-    """Leave a conflict open whose decision was not carried out. `sentence`: why."""
+    """Keep a conflict open whose decision was not carried out, for the reason in `sentence`."""
     _answer(conflict, sentence=sentence)
     _count(conflict, now)
     return conflict
 
 
 def _answer(conflict: Conflict, **said: Any) -> None:
-    """Note what became of the decision, to be told with the conflict's next version."""
+    """Store the outcome of the decision, to be published with the conflict's next version."""
     assert conflict.decision is not None
     told = {"version": conflict.version + 1, **said}
     conflict.answered = {**conflict.answered, conflict.decision["id"]: told}
@@ -229,13 +230,13 @@ def _answer(conflict: Conflict, **said: Any) -> None:
 async def withdraw(
     session: AsyncSession, organization_id: str, now: datetime, *which: ColumnElement[bool], limit: int | None = None
 ) -> list[Conflict]:
-    """Close open conflicts about which there is nothing to decide any more; what there is to publish."""
+    """Withdraw open conflicts that no longer need a decision. Returns the conflicts to publish."""
     found = await session.scalars(_open(organization_id).where(*which).limit(limit))
     return [close(conflict, "withdrawn", now) for conflict in found]
 
 
 async def record_removed(session: AsyncSession, organization_id: str, record_id: UUID, now: datetime) -> None:
-    """Nothing is left to decide about a record that was deleted here."""
+    """Withdraw the conflicts of a record that was deleted here."""
     withdrawn = await withdraw(session, organization_id, now, Conflict.record_id == record_id)
     await append_all(session, await facts(session, withdrawn, now))
 
@@ -243,7 +244,8 @@ async def record_removed(session: AsyncSession, organization_id: str, record_id:
 async def renamed(
     session: AsyncSession, organization_id: str, records: Collection[UUID], now: datetime
 ) -> list[Conflict]:
-    """Open conflicts of records that changed and have another name, or are in other families, than was told."""
+    """Count the versions of open conflicts whose record has another name, other families or another age than published.
+    """
     found = list((await open_conflicts_of(session, organization_id, records)).values())
     before = {conflict.id: (conflict.name, conflict.family_ids, conflict.child) for conflict in found}
     await _describe(session, found)
@@ -254,15 +256,16 @@ async def renamed(
 
 
 async def facts(session: AsyncSession, conflicts: Sequence[Conflict], now: datetime) -> list[Event]:
-    """The facts about conflicts that changed, in their order."""
+    """The facts about changed conflicts, in order."""
     await _describe(session, conflicts)
     return [_fact(conflict, now) for conflict in conflicts]
 
 
 def told_again(conflict: Conflict) -> list[Event]:
-    """The conflict as it was told last, and what became of earlier decisions: those come late wherever they are known.
+    """The facts of the conflict's present state and of earlier decisions' outcomes. Consumers that know them ignore
+    them.
 
-    They carry the time of the conflict's last change, since no other is kept.
+    They carry the time of the conflict's last change, since no other is stored.
     """
     at = conflict.updated_at
     earlier = {told["version"] for told in conflict.answered.values()} - {conflict.version}
@@ -310,7 +313,8 @@ def _count(conflict: Conflict, now: datetime) -> None:
 
 
 async def _describe(session: AsyncSession, conflicts: Sequence[Conflict]) -> None:
-    """Note the names and families of the records as they are now, and when ours was changed. Four queries for all."""
+    """Store the present names and families of the records, and the times of our edits. Four queries for all conflicts.
+    """
     if not conflicts:
         return
     records = [conflict.record_id for conflict in conflicts]

@@ -1,4 +1,4 @@
-"""What auth-service says about the People connection, kept as far as the sync needs it."""
+"""The state of the People connection from auth-service's facts, as far as the sync needs it."""
 
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,7 +19,7 @@ from synckit.refreshes import Done
 
 
 async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> None:
-    """Apply a fact if it is newer than what is known; then waiting runs go on, or open ones stop."""
+    """Store a fact if it is newer, then resume waiting runs or stop open ones."""
     if fact.product != PEOPLE:
         return
     await one_at_a_time(session, fact.organization_id)
@@ -29,11 +29,11 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
         return
     connection = followed.connection
     if followed.moved:
-        # Another Planning Center organization: where the sync stood says nothing about it.
+        # The progress of syncs with one Planning Center organization is meaningless for another.
         connection.country_code = connection.full_sync_at = connection.cursor = connection.next_run_at = None
         connection.merger_cursor = connection.caught_up = None
         connection.mirrored = False
-        # What wins where both sides have a value was answered for other people: it is asked again.
+        # The first-match choice was made for other people, so it is asked again.
         church = Settings.organization_id == fact.organization_id
         await session.execute(update(Settings).where(church).values(first_match=None))
     if fact.state == "connected" and connection.full_sync_at is not None:

@@ -22,18 +22,18 @@ from synckit import refreshes
 DECIDED: Final = "decided"
 """Reason of a refresh, rule of an effect."""
 _AT_ONCE: Final = 200
-"""Decisions that nobody is at work on, looked for at once."""
+"""Maximum decisions queued by one round."""
 
 
 async def take(session: AsyncSession, event: ConflictResolved, now: datetime) -> None:
-    """Queue a decision. It is answered at once if a value has moved since it was taken."""
+    """Queue a decision. If a value has changed since the decision, answer at once that it was overtaken."""
     conflict = await _find(session, event)
     if conflict is None:
         return
     owner = await awake(session, event.organization_id, urgent=event.rule_id is None)
     found = await session.get(Conflict, conflict.id, with_for_update=True, populate_existing=True)
     if found is None:
-        return  # erased meanwhile
+        return  # its record was erased meanwhile
     conflict = found
     if conflict.state != "open" or event.decision_id in conflict.answered:
         return
@@ -57,7 +57,7 @@ async def take(session: AsyncSession, event: ConflictResolved, now: datetime) ->
 
 
 async def _queue(session: AsyncSession, conflict: Conflict, now: datetime) -> None:
-    """Have the record looked at by itself; the organization's worker is awake."""
+    """Queue a sync of the record. The caller has woken the organization's worker."""
     owner = {"organization_id": conflict.organization_id, "pco_organization_id": conflict.pco_organization_id}
     await refreshes.queue(
         session,
@@ -66,7 +66,7 @@ async def _queue(session: AsyncSession, conflict: Conflict, now: datetime) -> No
         conflict.kind,
         record_id=conflict.record_id,
         reason=DECIDED,
-        # Of a bulk answer nobody waits for this one alone, and for a rule's nobody at all.
+        # Nobody waits at a screen for one decision of a bulk answer, or for a rule's decision.
         urgent=all((conflict.decision or {}).get(name) is None for name in ("bulk_id", "rule_id")),
         now=now,
     )
@@ -87,12 +87,12 @@ async def _find(session: AsyncSession, event: ConflictResolved) -> Conflict | No
 
 
 async def queue_waiting(session: AsyncSession, owner: Mapping[str, str], now: datetime) -> None:
-    """Queue what was decided while there was no connection."""
+    """Queue decisions taken while there was no connection."""
     await _queue_all(session, select(Conflict).filter_by(**owner), now)
 
 
 async def queue_forgotten(session: AsyncSession, now: datetime) -> None:
-    """Queue decisions that nobody is at work on: taken just before the connection came back, or before a first sync."""
+    """Queue pending decisions without a refresh: taken just before the reconnect, or before the first sync."""
     queued = exists().where(
         Refresh.organization_id == Conflict.organization_id,
         Refresh.pco_organization_id == Conflict.pco_organization_id,
@@ -111,7 +111,7 @@ async def queue_forgotten(session: AsyncSession, now: datetime) -> None:
 async def _queue_all(session: AsyncSession, conflicts: Select[Any], now: datetime) -> None:
     waiting = conflicts.where(Conflict.decision.is_not(None)).order_by(Conflict.organization_id, Conflict.id)
     found = (await session.scalars(waiting)).all()
-    # Jobs before rows: who asks for several in one transaction would wait for the second with the first in hand.
+    # Jobs before rows: the transaction would otherwise hold rows while it waits for the next organization's job.
     for organization_id in sorted({conflict.organization_id for conflict in found}):
         await refreshes.wake(session, REFRESHES, organization_id)
     for conflict in found:
@@ -119,7 +119,7 @@ async def _queue_all(session: AsyncSession, conflicts: Select[Any], now: datetim
 
 
 async def waiting_for(session: AsyncSession, organization_id: str, record_id: UUID) -> Conflict | None:
-    """The conflict of a record whose decision is being carried out, locked."""
+    """The locked conflict of a record with a pending decision."""
     found: Conflict | None = await session.scalar(
         select(Conflict)
         .filter_by(organization_id=organization_id, record_id=record_id, state="open")
@@ -130,13 +130,13 @@ async def waiting_for(session: AsyncSession, organization_id: str, record_id: UU
 
 
 async def is_decided(session: AsyncSession, organization_id: str, record_id: UUID | None) -> bool:
-    """Whether a decision about the record is being carried out."""
+    """Whether a decision about the record is pending."""
     found = select(Conflict.id).filter_by(organization_id=organization_id, record_id=record_id, state="open")
     return await session.scalar(found.where(Conflict.decision.is_not(None))) is not None
 
 
 async def finish(session: AsyncSession, conflict: Conflict, outcome: str, sentence: str, now: datetime) -> None:
-    """Answer a decision after the engine has been through with the record: what became of that, and in words."""
+    """Publish the outcome of a decision after the record was synced. `sentence`: the outcome in words."""
     assert conflict.decision is not None
     if not is_half_done(conflict):
         overtaken(conflict, sentence, now)

@@ -33,7 +33,7 @@ async def of_record(session: AsyncSession, organization_id: str, kind: str, reco
 async def end(
     session: AsyncSession, organization_id: str, kind: str, record_id: str, field: str, actor: Actor, now: datetime
 ) -> Differences:
-    """Keep a field different no longer: it becomes a conflict. NotFound (404) if it is not kept different."""
+    """End a kept difference, which becomes a conflict. NotFound (404) if the field is not kept different."""
     id_ = await existing(session, organization_id, kind, record_id)
     if await kept_out_among(session, organization_id, kind, [id_]):
         raise Refused(
@@ -72,7 +72,7 @@ def _link(organization_id: str, kind: str, record_id: UUID) -> Select[Any]:
 
 
 async def _ours(session: AsyncSession, link: Link) -> dict[str, Any]:
-    """Our values of now, JSON by field."""
+    """Our present values, JSON by field."""
     if link.kind == MEMBER:
         return to_json(values_of(await session.get_one(Member, link.record_id)))
     family = await session.get_one(Family, link.record_id)
@@ -81,7 +81,7 @@ async def _ours(session: AsyncSession, link: Link) -> dict[str, Any]:
 
 
 async def _shown(session: AsyncSession, link: Link | None) -> tuple[Difference, ...]:
-    """A field that moved since is in conflict, and kept different no longer."""
+    """A difference to show; None if the field changed since, because it is in conflict then."""
     if link is None or not link.decided:
         return ()
     open_conflict = select(Conflict.fields).where(
@@ -96,6 +96,6 @@ async def _shown(session: AsyncSession, link: Link | None) -> tuple[Difference, 
             field=name, ours=kept["ours"], theirs=kept["theirs"], decided_by_name=kept["by_name"], decided_at=kept["at"]
         )
         for name, kept in link.decided.items()
-        # What was changed here since is decided anew by the next sync.
+        # After a change here, the next sync decides about the field again.
         if "ended" not in kept and name not in in_conflict and ours.get(name) == kept["ours"]
     )

@@ -1,7 +1,7 @@
-"""Members and children: added, changed, deleted and listed here.
+"""Adds, changes, deletes and lists members and children.
 
-A change counts the record's version, writes its history and publishes the record, all in the caller's transaction.
-Deleting is not pushed to Planning Center: the row stays, marked, so that no pull creates the person again.
+A change increments the record's version, writes its history and publishes the record, all in the caller's transaction.
+A deletion is not pushed to Planning Center. The row stays, marked as deleted, so that no pull adds the person again.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ async def create(session: AsyncSession, organization_id: str, body: MemberInput,
 async def change(
     session: AsyncSession, organization_id: str, member_id: str, body: MemberPatch, actor: Actor, now: datetime
 ) -> people.Member:
-    """Change the fields that were sent. Conflict (409) if the member moved on since the version the person saw."""
+    """Change the sent fields. Conflict (409) if the member changed since the version that the person saw."""
     member = await locked(session, organization_id, member_id)
     check_version(body.version, member.version, "member")
     values = input_values({name: getattr(body, name) for name in body.model_fields_set & set(FIELDS)})
@@ -76,15 +76,15 @@ async def change(
 async def undo(
     session: AsyncSession, organization_id: str, member_id: str, entry_id: str, actor: Actor, now: datetime
 ) -> people.Member:
-    """Put a former value back, as a change of its own."""
+    """Put a former value back, as a new change."""
     member = await locked(session, organization_id, member_id)
     return await _set(session, member, await history.former_value(session, member, entry_id), actor, now, rule=UNDONE)
 
 
 async def remove(session: AsyncSession, organization_id: str, member_id: str, actor: Actor, now: datetime) -> None:
-    """Delete here. In Planning Center nothing happens, unless the settings say to make the person inactive there.
+    """Delete here. Planning Center stays unchanged, unless the settings say to make the person inactive there.
 
-    The memberships stay as rows, unseen: taking the person out of the families would be pushed as a change.
+    The rows of memberships stay, hidden, because removing the person from families would be pushed as a change.
     """
     member = await locked(session, organization_id, member_id)
     member.deleted_at = member.updated_at = now
@@ -136,7 +136,7 @@ async def create_again(
 
 
 async def _is_linked(session: AsyncSession, link: Link, pco_id: str) -> bool:
-    """Whether somebody here is linked to this person of the same Planning Center organization."""
+    """Whether a member here is linked to this person of the same Planning Center organization."""
     of_organization = {"organization_id": link.organization_id, "pco_organization_id": link.pco_organization_id}
     found = select(Link.id).filter_by(**of_organization, kind=MEMBER, pco_id=pco_id).where(Link.state != "gone")
     return await session.scalar(found) is not None
@@ -160,7 +160,7 @@ async def members(session: AsyncSession, organization_id: str, query: MemberQuer
 
 
 async def wanted(session: AsyncSession, organization_id: str, query: MemberQuery) -> by_name.Found | None:
-    """Which members a list shows; None if it shows all."""
+    """The condition for the members of a list; None if it shows all."""
     narrowed = await _narrowed(session, organization_id, query)
     if narrowed is None and query.state not in {"linked", "local", "gone"}:
         return None
@@ -181,7 +181,7 @@ async def wanted(session: AsyncSession, organization_id: str, query: MemberQuery
 
 
 async def _narrowed(session: AsyncSession, organization_id: str, query: MemberQuery) -> by_name.Fits | None:
-    """What is asked beside the state of the link; None for nothing."""
+    """The filters besides the state of the link; None without any."""
     conditions: list[by_name.Fits] = []
     if query.q:
         conditions.append(await _typed(session, organization_id, query.q))
@@ -224,8 +224,9 @@ async def _total(
 
 
 async def _connected(session: AsyncSession, organization_id: str) -> str:
-    """The Planning Center organization that is, or was last, connected; read first, so that PostgreSQL need not guess
-    how many links it has."""
+    """The Planning Center organization that is, or was last, connected. It is read first, so that PostgreSQL can
+    estimate its number of links.
+    """
     current: str | None = await session.scalar(
         select(Connection.pco_organization_id).where(Connection.organization_id == organization_id)
     )
@@ -233,7 +234,7 @@ async def _connected(session: AsyncSession, organization_id: str) -> str:
 
 
 def current_link(organization_id: str, kind: str = MEMBER) -> Select[Link]:
-    """Links to the Planning Center organization that is, or was last, connected."""
+    """The condition for links to the Planning Center organization that is, or was last, connected."""
     return (
         select(Link)
         .join(
@@ -246,7 +247,7 @@ def current_link(organization_id: str, kind: str = MEMBER) -> Select[Link]:
 
 
 async def find(session: AsyncSession, organization_id: str, member_id: str, *, deleted: bool = False) -> Member:
-    """A member's row. NotFound (404) also for an id that is none, and another organization's."""
+    """A member's row. NotFound (404), also for a malformed id and for another organization's."""
     member = await session.scalar(_by_id(organization_id, member_id))
     if member is None or (member.deleted_at is not None and not deleted):
         raise await _missing(session, member)
@@ -262,7 +263,7 @@ async def locked(session: AsyncSession, organization_id: str, member_id: str) ->
 
 
 async def _missing(session: AsyncSession, member: Member | None) -> NotFound:
-    """The 404 of a member; `joined_into` names the one whom they were joined to."""
+    """The 404 of a member; `joined_into` names the member they were joined to."""
     if member is None:
         return NotFound("There is no such member.")
     if await is_erased(session, member.organization_id, member.id):
@@ -277,7 +278,7 @@ def _by_id(organization_id: str, member_id: str) -> Select[Member]:
 
 
 def parse_id(text: str, kind: str) -> UUID:
-    """An id from a path. NotFound (404) when it cannot be one."""
+    """An id from a path. NotFound (404) if it is malformed."""
     try:
         return UUID(text)
     except ValueError as error:
@@ -287,7 +288,7 @@ def parse_id(text: str, kind: str) -> UUID:
 async def existing(session: AsyncSession, organization_id: str, kind: str, record_id: str) -> UUID:
     """The id of a member or family of the organization that is not deleted. NotFound (404).
 
-    The row is not loaded: who locks it later reads it fresh.
+    The row is not loaded, so that a later lock reads it fresh.
     """
     table: type[Member] | type[Family] = Member if kind == MEMBER else Family
     found: UUID | None = await session.scalar(
@@ -301,7 +302,7 @@ async def existing(session: AsyncSession, organization_id: str, kind: str, recor
 
 
 def check_version(seen: int | None, now: int, kind: str) -> None:
-    """Conflict (409) if somebody else was faster."""
+    """Conflict (409) if the record changed since the version that the caller saw."""
     if seen is not None and seen != now:
         raise Conflict(
             f"Somebody changed this {kind} since you read it (you saw version {seen}, it is {now} now). {READ_AGAIN}",
@@ -319,7 +320,7 @@ async def country_of(session: AsyncSession, organization_id: str) -> str | None:
 
 
 async def check(session: AsyncSession, organization_id: str, values: Mapping[str, Any], now: datetime) -> None:
-    """Invalid (422) with every field that is not acceptable."""
+    """Invalid (422) with all unacceptable fields."""
     country = await country_of(session, organization_id) if values.get("phone") else None
     found = problems(values, country, now.date())
     if found:
@@ -330,7 +331,7 @@ async def check(session: AsyncSession, organization_id: str, values: Mapping[str
 
 
 def input_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Input as the directory holds it: empty text is no value, an address is `contracts.people.Address`."""
+    """Input in the directory's form: None for an empty text, `contracts.people.Address` for an address."""
     held = dict(values)
     for name in held.keys() & set(NAMES):
         held[name] = "" if is_empty(held[name]) else held[name]
@@ -344,7 +345,7 @@ def input_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def new_member(organization_id: str, values: Mapping[str, Any], external_id: str | None, now: datetime) -> Member:
-    """A row that is not in the session yet."""
+    """A new row, not yet added to the session."""
     member = Member(
         id=uuid4(),
         organization_id=organization_id,

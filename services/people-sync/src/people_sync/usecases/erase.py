@@ -1,8 +1,8 @@
-"""Erasing a person here, for good: values out of every table, the others told, and a receipt.
+"""Erases a person here for good: removes values from all tables, tells the other services, and makes a receipt.
 
-Workers of the organization stand still meanwhile, so that none has the person in hand: who is being written is refused
-(`busy`), and what a run planned for them is left out. The record's row stays without values, deleted, since a worker
-may hold its id. Planning Center is not touched, and no sync brings them back (`storage.erased`).
+Workers of the organization are held off meanwhile. A person being written is refused (`busy`), and a run's plan for
+them is dropped. The record's row stays, deleted and without values, since a worker may hold its id. Planning Center is
+not touched, and no sync brings the person back (`storage.erased`).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -70,17 +70,17 @@ _SILENT: Final = {"synchronize_session": False}
 
 @dataclass(slots=True)
 class _Erasing:
-    """Who is erased, and what was found of them."""
+    """The erased person's records, and what was found about them."""
 
     organization_id: str
     members: dict[UUID, Member]
-    """The member, and whoever was joined to them; locked."""
+    """The member, and members joined to them; locked."""
     families: dict[UUID, Family]
-    """All that have one of them, or had; locked."""
+    """All families that have or had one of them; locked."""
     last_of: dict[UUID, Family]
-    """Those of them in which nobody else is left."""
+    """The families without anybody else."""
     links: list[Link]
-    """Of the members and of all these families; locked."""
+    """Links of the members and of all these families; locked."""
     people: dict[str, set[str]] = field(default_factory=dict)
     """Planning Center's ids of the members, by its organization."""
     names: set[str] = field(default_factory=set)
@@ -88,7 +88,7 @@ class _Erasing:
 
     @property
     def records(self) -> list[UUID]:
-        """Ids of all records that go."""
+        """Ids of all erased records."""
         return [*self.members, *self.last_of]
 
     def count(self, place: str, rows: int) -> None:
@@ -98,7 +98,7 @@ class _Erasing:
         return among(column, self.records)
 
     def of_people(self, table: Any) -> ColumnElement[bool]:
-        """Whether a row with an owner and `pco_id` is about one of these people there."""
+        """The condition for rows, with an owner and `pco_id`, about one of these people in Planning Center."""
         return or_(
             False,
             *(
@@ -115,9 +115,9 @@ class _Erasing:
 async def erase(
     session: AsyncSession, organization_id: str, member_id: str, body: EraseMember, actor: Actor, now: datetime
 ) -> Receipt:
-    """Erase a member, also one who was deleted here. NotFound (404).
+    """Erase a member, also one deleted here. NotFound (404).
 
-    Conflict (409) if the member moved since it was shown, or while a worker writes them or one of their families.
+    Conflict (409) if the member changed since it was shown, or while a worker writes them or one of their families.
     Invalid (422) for a child at the child's own request.
     """
     await one_at_a_time(session, organization_id)
@@ -174,7 +174,7 @@ async def erase(
 
 
 async def _locked(session: AsyncSession, member: Member) -> _Erasing:
-    """Lock what was read of them, then them, their families and links, as everywhere."""
+    """Lock the mirror's rows, then the members, their families and links, in the global order."""
     organization_id = member.organization_id
     ids = [member.id, *await joined_to(session, organization_id, member.id)]
     read = select(Remote.pco_id).join(
@@ -201,7 +201,7 @@ async def _locked(session: AsyncSession, member: Member) -> _Erasing:
 
 
 async def _held(session: AsyncSession, going: _Erasing) -> None:
-    """Held matches with them: of somebody who may be nobody else, that is them; else they are a candidate no more."""
+    """Delete held matches of people who can only be the erased person; from all others remove them as a candidate."""
     for link in going.links:
         if link.kind == MEMBER:
             going.people.setdefault(link.pco_organization_id, set()).add(link.pco_id)
@@ -228,7 +228,7 @@ async def _held(session: AsyncSession, going: _Erasing) -> None:
         held.candidate_ids = [one for one in held.candidate_ids if one not in ids]
         held.different_from = [one for one in held.different_from if one not in ids]
         held.version += 1
-        # Its reasons may name them: the next sync compares again, and says them anew.
+        # The reasons may name the person. The next sync compares again and writes them anew.
         held.reasons = [without_names(one, going.names - {""}) for one in held.reasons]
         again = update(Remote).filter_by(
             organization_id=held.organization_id,
@@ -244,7 +244,9 @@ def _names_in(values: Mapping[str, Any]) -> set[str]:
 
 
 async def _mark(session: AsyncSession, going: _Erasing, erasure_id: UUID) -> None:
-    """Keep whoever is, or may be, them in Planning Center from coming back, and forget what we sent for them."""
+    """Mark all people in Planning Center who are or may be the person, so that no sync brings them back; delete our
+    intents.
+    """
     numbers: dict[str, set[str]] = {}
     households: dict[str, set[str]] = {}
     for link in going.links:
@@ -286,7 +288,7 @@ async def _mark(session: AsyncSession, going: _Erasing, erasure_id: UUID) -> Non
 
 
 async def _mirror(session: AsyncSession, going: _Erasing) -> None:
-    """What was read of them; of their households those that have nobody else."""
+    """Delete the mirror's rows of the person, and of households without anybody else."""
     mine = and_(Remote.kind == MEMBER, going.of_people(Remote))
     for row in await session.scalars(select(Remote).where(mine)):
         said = row.snapshot or (row.unread or {}).get("person") or {}
@@ -302,7 +304,7 @@ async def _mirror(session: AsyncSession, going: _Erasing) -> None:
 
 
 async def _families(session: AsyncSession, going: _Erasing) -> None:
-    """They leave their families, here alone: what was agreed about them goes too, so that nobody leaves a household."""
+    """Remove the person from families, only here: the agreed membership goes too, so that no household loses them."""
     ids = set(map(str, going.members))
     left = await session.execute(
         delete(FamilyMember).where(among(FamilyMember.member_id, going.members)).returning(FamilyMember.family_id),
@@ -362,7 +364,9 @@ async def _links(session: AsyncSession, going: _Erasing) -> None:
 
 
 async def _conflicts(session: AsyncSession, going: _Erasing, now: datetime) -> None:
-    """Theirs go, whatever was decided. One of a family about them is withdrawn: the next sync compares what is left."""
+    """Delete the person's conflicts, whatever was decided. A family's conflict about them is withdrawn; the next sync
+    compares the rest.
+    """
     ids = set(map(str, going.members))
     others = [id_ for id_ in going.families if id_ not in going.last_of]
     naming = [
@@ -385,7 +389,9 @@ async def _conflicts(session: AsyncSession, going: _Erasing, now: datetime) -> N
 
 
 async def _syncs(session: AsyncSession, going: _Erasing, now: datetime) -> list[Run]:
-    """Lines of runs stay in their numbers, without a name; what is planned is left out. Gives runs that ask another."""
+    """Remove names and values from lines of runs, which still count, and drop what is planned. Gives runs whose
+    question changed.
+    """
     organization_id = going.organization_id
     people = sorted({pco_id for ids in going.people.values() for pco_id in ids})
     runs_of = _runs_of(organization_id)
@@ -438,12 +444,12 @@ async def _syncs(session: AsyncSession, going: _Erasing, now: datetime) -> list[
 
 
 def _runs_of(organization_id: str) -> Any:
-    """Their runs: lines of runs are found by the run."""
+    """The organization's runs, because lines of runs are found by their run."""
     return select(Run.id).where(Run.organization_id == organization_id)
 
 
 async def _history(session: AsyncSession, going: _Erasing, actor: Actor, now: datetime, on_request_of: str) -> None:
-    """Delete what they had, and note that somebody was erased, with them and with the families that stay."""
+    """Delete their history, and note an erasure with them and with the families that stay."""
     own = (Effect.organization_id == going.organization_id, going.of_records(Effect.record_id))
     values = (Effect.field, Effect.before, Effect.after)
     gone = (await session.execute(delete(Effect).where(*own).returning(*values), execution_options=_SILENT)).all()
@@ -459,7 +465,7 @@ async def _history(session: AsyncSession, going: _Erasing, actor: Actor, now: da
 
 
 def _former_names(members: Collection[Member], effects: Iterable[Sequence[Any]]) -> set[str]:
-    """Every name that they may have had: what is kept of others names them as they were called then."""
+    """All names that they may have had, because others' data has the name of its time."""
     first, last = {one.first_name for one in members}, {one.last_name for one in members}
     for field_, before, after in effects:
         if field_ in {"first_name", "last_name"}:
@@ -468,7 +474,7 @@ def _former_names(members: Collection[Member], effects: Iterable[Sequence[Any]])
 
 
 async def _mentions(session: AsyncSession, going: _Erasing) -> None:
-    """Names in what is kept of others: sentences, plans of families, lists of bulk answers."""
+    """Remove their names from others' data: sentences, plans of families, lists of bulk answers."""
     organization_id = going.organization_id
     names = {name for name in going.names if name}
     ids = {*map(str, going.members), *(pco_id for found in going.people.values() for pco_id in found)}
@@ -513,15 +519,15 @@ def _values(going: _Erasing, now: datetime) -> None:
 
 
 async def _tell(session: AsyncSession, going: _Erasing, row: Erasure, told: Sequence[Run], now: datetime) -> None:
-    """Unsent messages go, then the others are told to forget them; on compacted topics a tombstone follows."""
+    """Delete unsent messages, then tell the other services to forget them; on compacted topics a tombstone follows."""
     keys = [str(id_) for id_ in going.records]
     about = and_(OUTBOX.c.topic.in_(["people.record.v1", "people.conflict.v1"]), OUTBOX.c.key.in_(keys))
     if told:
-        # The question of a run can name them; what it asks now is told below. Facts of another type have no question.
+        # A run's question can name them; its new form is published below. Facts of other types have no question.
         asks = OUTBOX.c.headers["ce_type"].astext == SyncRunProgressed.__name__
         about |= and_(OUTBOX.c.topic == "people.sync-run.v1", OUTBOX.c.key == going.organization_id, asks)
     gone = await session.execute(delete(OUTBOX).where(about).returning(OUTBOX.c.id))
-    # What a version that did not know its type has set aside of them is older than this.
+    # Messages about them, set aside because their type was unknown, are older than this erasure.
     aside = delete(SET_ASIDE).where(among(SET_ASIDE.c.key, [key.encode() for key in keys])).returning(SET_ASIDE.c.id)
     going.count(places.OUTBOX, len(gone.all()) + len((await session.execute(aside)).all()))
     await session.flush()

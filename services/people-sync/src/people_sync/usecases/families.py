@@ -1,6 +1,6 @@
-"""Families: added, changed, deleted and listed here.
+"""Adds, changes, deletes and lists families.
 
-A member's record names its families, so whoever joins or leaves one is published too.
+A member's record names its families, so members who join or leave are published too.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ from servicekit.kafka.outbox import append
 
 
 async def create(session: AsyncSession, organization_id: str, body: FamilyInput, now: datetime) -> people.Family:
-    """Add a family. Conflict (409) if the platform's id is taken, Invalid (422) for members that are not there."""
+    """Add a family. Conflict (409) if the platform's id is taken, Invalid (422) for unknown members."""
     if body.external_id is not None:
         taken = select(Family.id).where(
             Family.organization_id == organization_id, Family.external_id == body.external_id
@@ -54,7 +54,7 @@ async def create(session: AsyncSession, organization_id: str, body: FamilyInput,
 async def change(
     session: AsyncSession, organization_id: str, family_id: str, body: FamilyPatch, actor: Actor, now: datetime
 ) -> people.Family:
-    """Change the fields that were sent. Conflict (409) if the family moved on, Invalid (422) for what cannot be."""
+    """Change the sent fields. Conflict (409) if the family changed since, Invalid (422) for unacceptable values."""
     sent = body.model_fields_set
     wanted = [*(body.member_ids or ()), *body.add_member_ids]
     family, people = await _locked(session, organization_id, family_id, wanted)
@@ -83,7 +83,7 @@ async def change(
 async def _members_after(
     session: AsyncSession, organization_id: str, body: FamilyPatch, before: frozenset[UUID]
 ) -> frozenset[UUID]:
-    """Who belongs to the family afterwards, locked as far as they were named."""
+    """The family's members after the change; named ones are locked."""
     if body.member_ids is not None:
         if body.add_member_ids or body.remove_member_ids:
             raise _invalid("member_ids", "is the whole list: leave it out to add or remove members")
@@ -93,13 +93,13 @@ async def _members_after(
         position = next(at for at, one in enumerate(body.remove_member_ids) if one in both)
         raise _invalid(f"remove_member_ids.{position}", "is in add_member_ids too: name each member in one of them")
     add = await _members(session, organization_id, body.add_member_ids, "add_member_ids")
-    # Who is gone from the directory is in no family that is shown: nothing to do.
+    # A member deleted from the directory is in no visible family already.
     leaving = {id_ for text in body.remove_member_ids if (id_ := _id_of(text))}
     return (before | {member.id for member in add}) - leaving
 
 
 async def remove(session: AsyncSession, organization_id: str, family_id: str, actor: Actor, now: datetime) -> None:
-    """Delete here; its members stay. In Planning Center nothing happens."""
+    """Delete here; the members stay, and Planning Center is unchanged."""
     family, people = await _locked(session, organization_id, family_id)
     members = [people[member] for member in sorted(await _present(session, family.id))]
     await session.execute(delete(FamilyMember).where(FamilyMember.family_id == family.id))
@@ -121,7 +121,7 @@ async def get(session: AsyncSession, organization_id: str, family_id: str) -> pe
 
 
 async def find(session: AsyncSession, organization_id: str, family_id: str) -> Family:
-    """A family's row, also of a deleted one. NotFound (404) for an id that is none, and another organization's."""
+    """A family's row, also of a deleted one. NotFound (404), also for a malformed id and for another organization's."""
     statement = select(Family).where(
         Family.organization_id == organization_id, Family.id == parse_id(family_id, "family")
     )
@@ -151,7 +151,7 @@ async def families(session: AsyncSession, organization_id: str, query: FamilyQue
 
 
 def new_family(organization_id: str, name: str, external_id: str | None, now: datetime) -> Family:
-    """A row that is not in the session yet."""
+    """A new row, not yet added to the session."""
     return Family(
         id=uuid4(),
         organization_id=organization_id,
@@ -166,7 +166,7 @@ def new_family(organization_id: str, name: str, external_id: str | None, now: da
 
 
 def set_values(family: Family, values: Mapping[str, Any], now: datetime) -> None:
-    """Set `name` and `primary_contact_id`, and count the version."""
+    """Set `name` and `primary_contact_id`, and increment the version."""
     for name, value in values.items():
         setattr(family, name, value)
     family.name_key = name_key(family.name, "")
@@ -175,7 +175,7 @@ def set_values(family: Family, values: Mapping[str, Any], now: datetime) -> None
 
 
 async def join(session: AsyncSession, organization_id: str, pairs: Collection[tuple[UUID, UUID]]) -> None:
-    """Make members belong to families: (family, member)."""
+    """Add members to families: (family, member)."""
     if pairs:
         await session.execute(
             insert(FamilyMember),
@@ -187,7 +187,7 @@ async def join(session: AsyncSession, organization_id: str, pairs: Collection[tu
 
 
 async def leave(session: AsyncSession, pairs: Iterable[tuple[UUID, UUID]]) -> None:
-    """Make members leave families: (family, member)."""
+    """Remove members from families: (family, member)."""
     ids = sorted(pairs)
     if ids:
         await session.execute(
@@ -196,14 +196,14 @@ async def leave(session: AsyncSession, pairs: Iterable[tuple[UUID, UUID]]) -> No
 
 
 def membership_notes(family_id: UUID, before: frozenset[UUID], after: frozenset[UUID]) -> list[Noted]:
-    """A history row for each who came or went."""
+    """A history row for each member who came or went."""
     return [Noted(FAMILY, family_id, MEMBERS, None, str(member)) for member in sorted(after - before)] + [
         Noted(FAMILY, family_id, MEMBERS, str(member), None) for member in sorted(before - after)
     ]
 
 
 def family_notes(family: Family, values: Mapping[str, Any]) -> list[Noted]:
-    """A history row for each of `name` and `primary_contact_id` that differs."""
+    """A history row for each changed one of `name` and `primary_contact_id`."""
     return [
         Noted(FAMILY, family.id, name.removesuffix("_id"), _text(getattr(family, name)), _text(value))
         for name, value in values.items()
@@ -226,7 +226,7 @@ def _by_id(organization_id: str, family_id: str) -> Select[Family]:
 async def _locked(
     session: AsyncSession, organization_id: str, family_id: str, wanted: Sequence[str] = ()
 ) -> tuple[Family, dict[UUID, Member]]:
-    """The family, its people, and whoever is `wanted` in it: locked, members before families as everywhere."""
+    """The family, its people and the `wanted` members, locked in the global order: members before families."""
     more = {id_ for text in wanted if (id_ := _id_of(text)) is not None}
     while True:
         async with session.begin_nested() as attempt:
@@ -238,12 +238,12 @@ async def _locked(
                 raise NotFound("There is no such family.")
             if await _present(session, family.id) <= people.keys():
                 return family, people
-            # Somebody joined before the family was locked.
+            # A member joined before the family was locked.
             await attempt.rollback()
 
 
 async def _present(session: AsyncSession, family_id: UUID) -> frozenset[UUID]:
-    """Its members who are not deleted: what the caller sees. A deleted one's membership is left as it is."""
+    """The members visible to callers. Memberships of deleted members stay unchanged."""
     return frozenset(
         await session.scalars(
             select(FamilyMember.member_id)
@@ -256,7 +256,7 @@ async def _present(session: AsyncSession, family_id: UUID) -> frozenset[UUID]:
 async def _members(
     session: AsyncSession, organization_id: str, ids: Sequence[str], field: str = "member_ids"
 ) -> list[Member]:
-    """The members named, locked, each once. Invalid (422) with the position of every id that is nobody's."""
+    """The named members, locked, without duplicates. Invalid (422) with the position of each unknown id."""
     known = {text: id_ for text in ids if (id_ := _id_of(text)) is not None}
     rows = await session.scalars(
         select(Member)

@@ -1,4 +1,4 @@
-"""The lists as files: which columns, and the lines of one item."""
+"""The lists as files: their columns, and the lines of one item."""
 
 from collections.abc import Iterator
 from typing import Any, Final
