@@ -1,4 +1,4 @@
-"""auth.connection.v1: whether, and with which Planning Center organization, there is something to sync."""
+"""Facts of auth.connection.v1: the connected Planning Center organization, if any."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,7 +10,7 @@ from synckit.connections import subscribe_connections
 
 
 async def on_fact(event: ConnectionFact, session: AsyncSession, _: Resources) -> None:
-    """Keep the connection's state."""
+    """Store the connection's state."""
     await connection_changed(session, event)
 
 

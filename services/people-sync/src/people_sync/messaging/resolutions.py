@@ -1,4 +1,4 @@
-"""conflicts.resolution.v1: what people decided about conflicts, and what was erased of it."""
+"""Facts of conflicts.resolution.v1: decisions about conflicts, and erasures of conflicts."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,7 +15,7 @@ async def on_resolved(event: ConflictResolved, session: AsyncSession, resources:
 
 
 async def on_erased(event: ConflictsErased, session: AsyncSession, _: Resources) -> None:
-    """Note it in the receipt."""
+    """Store the erasure in the receipt."""
     await receipts.told(session, event)
 
 

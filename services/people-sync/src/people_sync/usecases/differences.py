@@ -81,7 +81,7 @@ async def _ours(session: AsyncSession, link: Link) -> dict[str, Any]:
 
 
 async def _shown(session: AsyncSession, link: Link | None) -> tuple[Difference, ...]:
-    """A difference to show; None if the field changed since, because it is in conflict then."""
+    """The kept differences. Fields that changed since are left out, because they are in conflict."""
     if link is None or not link.decided:
         return ()
     open_conflict = select(Conflict.fields).where(

@@ -234,7 +234,7 @@ async def _connected(session: AsyncSession, organization_id: str) -> str:
 
 
 def current_link(organization_id: str, kind: str = MEMBER) -> Select[Link]:
-    """The condition for links to the Planning Center organization that is, or was last, connected."""
+    """Select the links to the Planning Center organization that is, or was last, connected."""
     return (
         select(Link)
         .join(

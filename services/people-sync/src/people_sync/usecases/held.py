@@ -1,4 +1,4 @@
-"""Held matches: people in Planning Center who may or may not be somebody here, and what an administrator says."""
+"""Held matches: people in Planning Center who may be a member here, and the administrators' answers."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
@@ -36,13 +36,13 @@ from servicekit.kafka.outbox import append
 from synckit.runs import OPEN
 
 ANSWERED: Final = ("same", "different")
-"""States of those that were answered; `later` still waits."""
+"""States of answered matches; `later` still waits."""
 
 
 async def held_matches(session: AsyncSession, organization_id: str, query: HeldQuery) -> Page[HeldMatch]:
-    """A page of held matches, oldest first; without a filter those that still wait."""
+    """A page of held matches, oldest first; without a filter only unanswered ones."""
     statement = of_connected(organization_id).where(*fitting(query))
-    # Of one person there is one match at most, and what became of it is asked for.
+    # A person has at most one match, which is shown in any state.
     if query.state or not query.pco_id:
         statement = statement.where(_in_state(query.state))
     total = None
@@ -83,12 +83,12 @@ async def answer(
     *,
     grace: timedelta = timedelta(0),
 ) -> HeldMatch:
-    """Take an answer and act on it. Conflict (409) if the match moved on since, or the member is taken.
+    """Store an answer and act on it. Conflict (409) if the match changed since, or the member is linked already.
 
-    `grace`: for how long it can be taken back in any case, unless a run comes by.
+    `grace`: how long the answer can be taken back in any case, unless a run acts on it.
     """
     if body.answer == "same" and body.member_id is not None:
-        # Members before held matches, as a sync locks them. Who is a candidate is checked behind.
+        # Locked before the held match, in the order of a sync. Whether the member is a candidate is checked later.
         await _member(session, organization_id, body.member_id)
     held = await _find(session, organization_id, held_id, locked=True)
     if held.state in ANSWERED:
@@ -113,7 +113,7 @@ async def answer(
 async def take_back(
     session: AsyncSession, organization_id: str, held_id: str, body: TakeBackHeld, user: UserIdentity, now: datetime
 ) -> HeldMatch:
-    """Ask again, as if nobody had answered. Conflict (409) once a sync has acted on the answer, or is about to."""
+    """Take an answer back, as if nobody had answered. Conflict (409) once a sync has acted on it, or is about to."""
     shown = await _find(session, organization_id, held_id)
     member = await _member(session, organization_id, str(shown.same_as)) if shown.same_as else None
     held = await _find(session, organization_id, held_id, locked=True)
@@ -148,7 +148,7 @@ async def _link_of(session: AsyncSession, held: Row, *, locked: bool = False) ->
 
 
 def may_take_back(held: Row, link: Link | None) -> bool:
-    """Whether nothing was done yet because of the answer. `link`: of the person there."""
+    """Whether no sync has acted on the answer yet. `link`: the link of the person in Planning Center."""
     if held.state == "same":
         return link is not None and link.record_id == held.same_as and not link.agreed and not link.remote_hash
     return held.state == "different" and link is None
@@ -170,7 +170,7 @@ async def _in_a_run(session: AsyncSession, held: Row) -> bool:
 
 
 async def tell(session: AsyncSession, rows: Collection[Row], by_name: str | None) -> None:
-    """Tell whoever looks at held matches of these rows, which have one state. Their versions are counted already."""
+    """Publish these answered rows, which share a state. Their versions were already incremented."""
     if not rows:
         return
     one = next(iter(rows))
@@ -200,7 +200,7 @@ async def _chosen(session: AsyncSession, organization_id: str, held: Row, body: 
 
 
 async def tie_to(session: AsyncSession, held: Row, member: Member) -> None:
-    """Link the two, both locked. Nothing was ever agreed between them, so the next sync asks the organization's choice.
+    """Link the two locked records. They have no agreed values, so the next sync applies the first-match choice.
 
     Conflict (409) if one of them was linked to somebody else meanwhile.
     """
@@ -215,14 +215,14 @@ def _owner(held: Row) -> dict[str, str]:
 
 
 def tie_note(held: Row, member: Member) -> Noted:
-    """The new link as a row of the member's history."""
+    """The row of the member's history about the new link."""
     return Noted(MEMBER, member.id, "planning_center_id", None, held.pco_id)
 
 
 def answered(
     held: Row, state: Answer | Literal["open"], actor: Actor, now: datetime, same_as: UUID | None = None
 ) -> None:
-    """Note an answer, or that it was taken back (`open`), in a locked row."""
+    """Store an answer, or its withdrawal (`open`), in a locked row."""
     if state == "different":
         held.different_from = sorted({*held.different_from, *held.candidate_ids})
     held.state, held.same_as = state, same_as
@@ -240,7 +240,7 @@ async def act_on(
     urgent: bool,
     not_before: datetime | None = None,
 ) -> None:
-    """Have the person looked at by themselves, as far as the answer changes anything."""
+    """Queue a sync of the person, if the answer changes anything."""
     if answer == "later":
         return
     await refreshes.soon(
@@ -256,7 +256,7 @@ async def act_on(
 
 
 async def _member(session: AsyncSession, organization_id: str, member_id: str) -> Member | None:
-    """Somebody of the directory, locked."""
+    """A locked member; None if unknown."""
     try:
         id_ = UUID(member_id)
     except ValueError:
@@ -268,7 +268,7 @@ async def _member(session: AsyncSession, organization_id: str, member_id: str) -
 
 
 async def no_longer_held(session: AsyncSession, owner: Mapping[str, str], pco_ids: Collection[str]) -> None:
-    """Who is known now waits for no answer any more, and keeps nobody else waiting."""
+    """Delete the unanswered held matches of people who are linked now."""
     await session.execute(
         delete(Row).filter_by(**owner).where(among(Row.pco_id, pco_ids), Row.state.in_(["open", "later"])),
         execution_options={"synchronize_session": False},
@@ -276,9 +276,9 @@ async def no_longer_held(session: AsyncSession, owner: Mapping[str, str], pco_id
 
 
 async def no_longer_asked(session: AsyncSession, *which: ColumnElement[bool]) -> None:
-    """Ask these questions no more: somebody who may be the person is kept out of the sync.
+    """Close these questions, because a candidate is kept out of the sync.
 
-    What was answered about the person before stays known.
+    Earlier answers about the person stay stored.
     """
     waiting = select(Row.id).where(Row.state.in_(WAITING), *which).order_by(Row.id).with_for_update()
     ids = (await session.scalars(waiting)).all()
@@ -294,7 +294,7 @@ async def no_longer_asked(session: AsyncSession, *which: ColumnElement[bool]) ->
 
 
 def of_connected(organization_id: str) -> Select[Row]:
-    """Those of the Planning Center organization that is connected."""
+    """Held matches of the connected Planning Center organization."""
     return (
         select(Row)
         .join(
@@ -311,7 +311,7 @@ def _in_state(state: str | None) -> ColumnElement[bool]:
 
 
 async def render(session: AsyncSession, rows: list[Row]) -> list[HeldMatch]:
-    """As the API shows them, in the order given; rows of one organization."""
+    """The API's form of these rows of one organization, in the given order."""
     ids = {UUID(one["member_id"]) for row in rows for one in row.candidates}
     members = (await session.scalars(select(Member).where(Member.id.in_(ids), Member.deleted_at.is_(None)))).all()
     rendered = {member.id: member for member in await render_members(session, members)}

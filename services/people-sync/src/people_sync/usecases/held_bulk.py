@@ -1,4 +1,4 @@
-"""A bulk answer to held matches: shown first, bound to what was shown, carried out by a job in batches."""
+"""A bulk answer to held matches: previewed, bound to the preview, carried out by a job in batches."""
 
 import typing
 from collections.abc import Mapping
@@ -46,18 +46,18 @@ from servicekit.jobs import queue as jobs
 from servicekit.jobs.worker import JobContext
 
 KIND: Final = "people.held-answers"
-"""Of the job that carries one out."""
+"""Kind of the job that carries out a bulk answer."""
 SAMPLES: Final = 10
 MOST: Final = 10_000
-"""Held matches of one answer; the others are left out, and can have the next one."""
+"""Maximum held matches of one answer; further ones are left for the next answer."""
 BATCH: Final = 100
-"""Held matches of one transaction."""
+"""Held matches per transaction."""
 KEPT: Final = timedelta(days=1)
-"""How long what was shown can be answered, and its end can be read."""
+"""How long a preview can be answered, and a result be read."""
 
 
 async def preview(session: AsyncSession, organization_id: str, body: HeldBulkInput, now: datetime) -> HeldBulkPreview:
-    """Keep exactly the set that fits, and show how many they are and the first of them. NotFound (404)."""
+    """Store the set of matching held matches, and return its size and first items. NotFound (404)."""
     connection = await session.get(Connection, organization_id)
     pco_organization_id = connection.pco_organization_id if connection else ""
     owner = {"organization_id": organization_id, "pco_organization_id": pco_organization_id}
@@ -102,7 +102,7 @@ async def preview(session: AsyncSession, organization_id: str, body: HeldBulkInp
 
 
 async def _may_be_mailed(session: AsyncSession, organization_id: str, held_ids: list[UUID]) -> int:
-    """How many who sign in at Planning Center would get another email or phone there, linked with their candidate."""
+    """The number of people who sign in at Planning Center and would get another email or phone there once linked."""
     connection = await session.get(Connection, organization_id)
     if connection is None:
         return 0
@@ -128,7 +128,7 @@ async def _may_be_mailed(session: AsyncSession, organization_id: str, held_ids: 
 
 
 def digest(answer: str, shown: list[tuple[UUID, int]]) -> str:
-    """Of an answer and exactly the held matches it was shown for, by id and version, in their order."""
+    """Hash an answer and the shown held matches, by id and version, in order."""
     content = "\n".join([answer, *(f"{id_}:{version}" for id_, version in shown)])
     return blake2b(content.encode(), digest_size=16).hexdigest()
 
@@ -151,7 +151,8 @@ def _name(values: MemberValues) -> str:
 async def answer(
     session: AsyncSession, organization_id: str, bulk_id: str, body: AnswerHeldBulk, user: UserIdentity
 ) -> people.HeldBulk:
-    """Carry out what was shown; twice is once. Conflict (409) if another set was shown, or another is at work."""
+    """Answer the shown held matches; idempotent. Conflict (409) if another set was shown, or another answer is at work.
+    """
     row = await _find(session, organization_id, bulk_id, locked=True)
     if body.digest != row.digest:
         raise Conflict(
@@ -178,12 +179,12 @@ async def answer(
 
 
 async def get(session: AsyncSession, organization_id: str, bulk_id: str) -> people.HeldBulk:
-    """Count what became of a bulk answer so far. NotFound (404)."""
+    """Count the outcomes of a bulk answer so far. NotFound (404)."""
     return _render(await _find(session, organization_id, bulk_id))
 
 
 async def skipped(session: AsyncSession, organization_id: str, bulk_id: str, query: PageQuery) -> Page[HeldSkipped]:
-    """A page of those that were not answered, in the order they were shown. NotFound (404)."""
+    """A page of skipped held matches, in the order shown. NotFound (404)."""
     row = await _find(session, organization_id, bulk_id)
     statement = select(Skipped).where(Skipped.bulk_id == row.id)
     if query.after:
@@ -234,7 +235,7 @@ def _render(row: HeldBulk) -> people.HeldBulk:
 
 
 async def carry_out(job: JobContext, resources: Resources) -> None:
-    """Answer what was shown, a batch in a transaction (`servicekit.jobs.queue.Run`)."""
+    """Answer the shown held matches, one batch per transaction (`servicekit.jobs.queue.Run`)."""
     while not job.over:
         async with job.transaction() as session:
             row = await session.get(HeldBulk, UUID(job.payload["bulk_id"]), with_for_update=True)
@@ -251,7 +252,7 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
 
 
 async def _batch(session: AsyncSession, bulk: HeldBulk, actor: Actor, now: datetime) -> None:
-    """The next of them. Members are locked before held matches, as runs do."""
+    """Answer the next batch. Members are locked before held matches, as in runs."""
     answer_ = typing.cast("Answer", bulk.answer)
     part = slice(bulk.done, bulk.done + BATCH)
     ids = bulk.held_ids[part]
@@ -305,7 +306,7 @@ async def _candidates(session: AsyncSession, bulk: HeldBulk, ids: list[UUID]) ->
 
 
 async def _tied(session: AsyncSession, held: HeldMatch, member: Member | None) -> str | None:
-    """Link the two; in words why not."""
+    """Link the two. Returns the reason if that is impossible."""
     if member is None or member.deleted_at is not None:
         return MEMBER_GONE
     if await kept_out_among(session, held.organization_id, MEMBER, [member.id]):
@@ -320,7 +321,7 @@ async def _tied(session: AsyncSession, held: HeldMatch, member: Member | None) -
 
 
 async def forget_old(sessions: Sessions, now: datetime) -> None:
-    """Delete those that need not be read any more, each in a transaction of its own."""
+    """Delete bulk answers older than `KEPT`, each in a transaction of its own."""
     async with sessions() as session:
         over = select(HeldBulk.id).where(HeldBulk.created_at < now - KEPT, HeldBulk.state != "working").limit(100)
         old = (await session.scalars(over)).all()

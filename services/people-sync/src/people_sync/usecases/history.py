@@ -1,4 +1,4 @@
-"""Every change of a field, who made it, and how to put the former value back."""
+"""The history of fields: who changed what, and putting a former value back."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,15 +37,15 @@ RULE: Final = "rule"
 
 DELETED: Final = "deleted"
 CREATE_AGAIN: Final = "create_again"
-"""An administrator has asked for a member to be created in Planning Center again."""
+"""Field of an effect: an administrator asked to create the member in Planning Center again."""
 KEPT: Final = "kept_different"
-"""Rule of an effect that changes nothing: the two sides are to stay different from then on."""
+"""Rule of an effect without a change of values: the two sides stay different from then on."""
 DECIDE_AGAIN: Final = "decide_again"
-"""Rule of an effect that changes nothing: the two sides are to stay different no longer."""
+"""Rule of an effect without a change of values: the two sides no longer stay different."""
 KEPT_OUT: Final = "kept_out"
 """Field of an effect: the record is kept out of the sync from then on (`after` is true), or synced again."""
 WITH_FAMILY: Final = "with_family"
-"""Rule of such an effect of a member: it is so because of a family."""
+"""Rule of such an effect of a member that was kept out with a family."""
 JOINED: Final = "joined"
 """A member was joined to this one, by id; also the rule of every effect of that, and the reason of a refresh."""
 KEPT_TWO: Final = "kept_two"
@@ -61,7 +61,7 @@ _MEMBERSHIP: Final = "member:"
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who changes something."""
+    """The author of a change."""
 
     by: str
     """`person`, `planning_center`, `rule` or `platform`."""
@@ -70,18 +70,18 @@ class Actor:
 
     @classmethod
     def person(cls, user: UserIdentity) -> "Actor":
-        """Somebody at the console."""
+        """A user of the console."""
         return cls("person", user.user_id, user.name)
 
     @classmethod
     def platform(cls, user: UserIdentity) -> "Actor":
-        """The platform, in the name of somebody."""
+        """The platform, on behalf of a user."""
         return cls("platform", user.user_id, user.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """One field's change, values as JSON."""
+    """The change of one field, values as JSON."""
 
     kind: str
     record_id: UUID
@@ -103,7 +103,7 @@ def changed_fields(kind: str, record_id: UUID, old: Mapping[str, Any], new: Mapp
 async def note(
     session: AsyncSession, organization_id: str, actor: Actor, changes: Iterable[Noted], now: datetime
 ) -> None:
-    """Write history rows, in one statement."""
+    """Write history rows by one statement."""
     rows = [
         {
             "organization_id": organization_id,
@@ -126,14 +126,14 @@ async def note(
 
 
 async def asked_again(session: AsyncSession, member_id: UUID) -> Actor:
-    """The person who asked last for this member to be created again; the platform if nobody did."""
+    """The last person who asked to create this member again; the platform if nobody did."""
     asked = select(Effect).where(Effect.record_id == member_id, Effect.field == CREATE_AGAIN)
     row = await session.scalar(asked.order_by(Effect.id.desc()).limit(1))
     return Actor("platform") if row is None else Actor(row.by, row.by_user_id, row.by_name)
 
 
 async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> Page[HistoryEntry]:
-    """Both sides, newest first, with what was changed of members who were joined to this one.
+    """A member's history on both sides, newest first, including members joined to this one.
 
     A deleted member's history stays readable.
     """
@@ -145,7 +145,7 @@ async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> 
 
 
 async def of_family(session: AsyncSession, family: Family, query: PageQuery) -> Page[HistoryEntry]:
-    """A family's history, as `of_member`. `new` is the name of a member who came, `old` of one who left."""
+    """A family's history, as `of_member`. `new` is the name of a member who joined, `old` of one who left."""
     rows, following = await _rows(session, family.organization_id, FAMILY, [family.id], query)
     ids = {id_ for row in rows for id_ in (row.before, row.after, row.field.removeprefix(_MEMBERSHIP)) if _is_id(id_)}
     names = await _names(session, family.organization_id, ids)
@@ -173,9 +173,9 @@ async def _rows(
         (entry_id,) = paging.decode(query.after, UUID)
         named = select(Effect.id).where(*of_these, among(Effect.record_id, record_ids), Effect.entry_id == entry_id)
         if (last := await session.scalar(named)) is None:
-            raise paging.unknown()  # the entry went meanwhile: an empty page would look like the end
+            raise paging.unknown()  # the entry was deleted; an empty page would look like the end
         of_record = of_record.where(Effect.id < last)
-    # Each record's newest by the index: sorting all of a long history would grow with it.
+    # The index gives each record's newest effects; sorting whole histories would get slower as they grow.
     newest = aliased(Effect, of_record.lateral())
     statement = select(newest).select_from(records).join(newest, true())
     rows = (await session.scalars(statement.order_by(newest.id.desc()).limit(query.limit + 1))).all()
@@ -192,7 +192,7 @@ def _is_id(value: Any) -> bool:
 
 def _of_member(row: Effect, member: Member, names: Mapping[str, str]) -> HistoryEntry:
     own = row.record_id == member.id
-    # A member who was joined since has no row: their former values cannot be put back.
+    # Former values of joined members cannot be put back, since their record is deleted.
     entry = _entry(row, can_undo=own and _can_undo(row, member))
     more: dict[str, Any] = {} if own else {"joined_name": names.get(str(row.record_id))}
     if entry.field in {JOINED, KEPT_TWO}:
@@ -250,9 +250,9 @@ def _entry(row: Effect, *, can_undo: bool) -> HistoryEntry:
 
 
 def _can_undo(row: Effect, member: Member) -> bool:
-    """Only what this change made: a later change of the same field is somebody else's to decide about."""
+    """Whether the field still has this change's value; a later change must be undone itself."""
     if member.deleted_at is not None or row.field not in FIELDS or row.before == row.after:
         return False
     if row.side == THERE and row.by != "rule":
-        return False  # the change here that caused it can be undone itself
+        return False  # undo the change here that caused it instead
     return bool(value_to_json(as_dict(values_of(member))[row.field]) == row.after)

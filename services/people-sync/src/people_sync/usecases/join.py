@@ -1,8 +1,7 @@
-"""Joining two members who are one person in Planning Center: the one with the living link stays.
+"""Joins two members who are one person in Planning Center: the member with the current link stays.
 
-Everything that is the other's moves to them in one transaction: values that they lack or that were chosen, families,
-the history, the platform's id, and what was asked or left behind about the other. The engine then sends it, as it sends
-every edit. It cannot be taken back.
+One transaction moves to them what the other member has: missing or chosen values, families, the history, the platform's
+id, held matches and strays. The engine then sends the changes like any edit. A join cannot be undone.
 """
 
 from collections.abc import Collection, Mapping
@@ -50,9 +49,10 @@ async def join(
     actor: Actor,
     now: datetime,
 ) -> people.Member:
-    """Join them; both, their families and links are locked. `owner`: of refreshes, None while nothing can be synced.
+    """Join two members; the caller has locked both, their families and links. `owner`: owner of the refreshes, None
+    while nothing can be synced.
 
-    Invalid (422) if one of `take` does not differ, Conflict (409) while the one who is joined is being written.
+    Invalid (422) if a field of `take` does not differ, Conflict (409) while the joined member is being written.
     """
     stays, joins = pair.stays, pair.joins
     organization_id = stays.organization_id
@@ -88,7 +88,7 @@ async def join(
 
 
 async def _values(session: AsyncSession, pair: Pair, take: Collection[str]) -> dict[str, Any]:
-    """What the one who stays gets from the other."""
+    """The values that the staying member gets from the joined one."""
     here, there = as_dict(values_of(pair.stays)), as_dict(values_of(pair.joins))
     country = await country_of(session, pair.stays.organization_id) or DEFAULT_COUNTRY
     possible = differing(here, there, country)
@@ -101,7 +101,7 @@ async def _values(session: AsyncSession, pair: Pair, take: Collection[str]) -> d
 
 
 async def _lead_external_id(session: AsyncSession, stays: Member, joins: Member, actor: Actor, now: datetime) -> None:
-    """Let the platform's id of the one who is joined, and of whoever was joined to them, lead to the one who stays."""
+    """Make the platform's ids of the joined member, and of members joined to them before, lead to the staying one."""
     external_id, joins.external_id = joins.external_id, None
     await session.flush()
     if stays.external_id is None:
@@ -128,7 +128,7 @@ async def _lead_external_id(session: AsyncSession, stays: Member, joins: Member,
 async def _families(
     session: AsyncSession, stays: Member, joins: Member, now: datetime
 ) -> tuple[list[Family], list[Noted]]:
-    """Put the one who stays in the place of the other in each family; gives the families, and what to note."""
+    """Replace the joined member by the staying one in each family. Returns the families, and the history rows."""
     rows = await session.scalars(
         select(Family)
         .join(FamilyMember, FamilyMember.family_id == Family.id)
@@ -154,9 +154,9 @@ async def _families(
 
 
 async def _agreed_of(session: AsyncSession, families: Collection[UUID], stays: Member, joins: Member) -> None:
-    """What was agreed about the one who is joined is no news about the other: who is the contact is the same person.
+    """Replace the joined member in agreed primary contacts, because both are the same person there.
 
-    Nothing is agreed about memberships, so that none is lost that Planning Center does not show.
+    The membership is removed from the agreed ones, so that no family that Planning Center does not show is lost.
     """
     links = await session.scalars(
         select(Link).where(Link.kind == FAMILY, among(Link.record_id, families)).order_by(Link.id).with_for_update()
@@ -171,7 +171,7 @@ async def _agreed_of(session: AsyncSession, families: Collection[UUID], stays: M
 
 
 async def _move_strays(session: AsyncSession, organization_id: str, stays: Member, joins: Member) -> None:
-    """What was made twice for the one who is joined is settled by the next writer of the one who stays."""
+    """Move the joined member's strays to the staying one, whose next writer settles them."""
     await session.execute(
         update(Stray)
         .filter_by(organization_id=organization_id, record_id=joins.id, settled_at=None)
@@ -181,9 +181,9 @@ async def _move_strays(session: AsyncSession, organization_id: str, stays: Membe
 
 
 async def _no_candidate(session: AsyncSession, pair: Pair) -> list[str]:
-    """The one who is joined may be nobody else any more; gives the people, there, who are to be looked at again.
+    """Remove the joined member as a candidate. Returns Planning Center's ids of the people to sync again.
 
-    Whoever was called different from them is different from the one who stays.
+    A person declared different from the joined member is different from the staying one, too.
     """
     link, gone, stays = pair.ended, str(pair.joins.id), str(pair.stays.id)
     rows = await session.scalars(
@@ -213,7 +213,7 @@ async def _sync(
     asked: Collection[str],
     now: datetime,
 ) -> None:
-    """Have everybody concerned looked at by themselves; while that is impossible the next sync does."""
+    """Queue syncs of all concerned records; while that is impossible, the next sync handles them."""
     await session.execute(
         update(Refresh)
         .filter_by(organization_id=pair.stays.organization_id, record_id=pair.joins.id, state="queued")

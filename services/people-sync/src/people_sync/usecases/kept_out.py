@@ -1,7 +1,7 @@
-"""Records that an administrator keeps out of the sync: it begins, is shown, and ends.
+"""Keeps records out of the sync: begin, show, end.
 
-While it lasts nobody claims the record to write it (`record.claims`), no batch takes it over, and no run plans anything
-for it. What both sides agreed on last stays as it is, so that its end compares from there.
+Meanwhile no worker claims the record (`record.claims`), no batch takes changes over, and no run plans any. The last
+agreed values stay stored, so the comparison continues from them at the end.
 """
 
 from collections.abc import Collection, Mapping
@@ -37,42 +37,42 @@ Kind = Literal["member", "family"]
 ENDED: Final = "synced again"
 """Reason of a refresh."""
 _STRANGERS: Final = 100
-"""People there whom the next sync reads again; further ones come with the next sync of everybody."""
+"""Maximum people that the next sync reads again; further ones wait for the next full sync."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Locked:
-    """Records that are locked, members before families, each in the order of their ids."""
+    """Locked records: members, then families, each in the order of ids."""
 
     record: Member | Family
     members: Mapping[UUID, Member]
-    """The member, or whom the call is about of a family."""
+    """The member, or the family's members of the call."""
     families: Mapping[UUID, Family]
-    """All that have one of the members, or had when they were last compared."""
+    """All families that have one of the members, or had one at their last comparison."""
 
     @property
     def changed(self) -> list[Family]:
-        """The family, if the call is about one."""
+        """The family of the call, if any."""
         return [self.record] if isinstance(self.record, Family) else []
 
 
 async def of_record(session: AsyncSession, organization_id: str, kind: Kind, record_id: str) -> kept_out.KeptOut:
-    """Say whether a record is kept out, by whom and since when. NotFound (404)."""
+    """Whether a record is kept out, by whom and since when. NotFound (404)."""
     return await _shown(session, organization_id, kind, await existing(session, organization_id, kind, record_id))
 
 
 async def begin(
     session: AsyncSession, organization_id: str, kind: Kind, record_id: str, actor: Actor, now: datetime
 ) -> kept_out.KeptOut:
-    """Keep a member out, or a family with everybody who is in it; twice is once. NotFound (404).
+    """Keep out a member, or a family with all its members; idempotent. NotFound (404).
 
-    Conflict (409) while a worker is writing one of them: once this has answered, no write of theirs begins.
+    Conflict (409) while a worker writes one of them. After a success no write of them begins.
     """
     id_ = await existing(session, organization_id, kind, record_id)
     found = await _locked(session, organization_id, kind, id_)
     out = await _rows(session, organization_id, found)
     if (own := out.get((kind, id_))) is not None:
-        # Who was kept out with a family is kept out by themselves from now on.
+        # A member kept out with a family is kept out separately from now on.
         own.family_id = None
         await session.flush()
         return await _shown(session, organization_id, kind, id_)
@@ -88,7 +88,7 @@ async def begin(
     ]
     rows += [who | {"kind": FAMILY, "record_id": family.id, "family_id": None} for family in found.changed]
     await session.execute(insert(KeptOut), rows)
-    # Whoever decides about them in a batch has locked their links.
+    # Batches lock the links while they decide, so this waits for them.
     await links_of(session, organization_id, found.members.keys(), found.families.keys())
     of_members = HeldMatch.candidate_ids.overlap([str(member.id) for member in members])
     await no_longer_asked(session, HeldMatch.organization_id == organization_id, of_members)
@@ -100,9 +100,9 @@ async def begin(
 async def end(
     session: AsyncSession, organization_id: str, kind: Kind, record_id: str, actor: Actor, now: datetime
 ) -> kept_out.KeptOut:
-    """Sync a record again, with a family everybody who is kept out with it; twice is once. NotFound (404).
+    """Sync a record again, and with a family all members kept out with it; idempotent. NotFound (404).
 
-    Both sides are compared at once, or by the next sync while that is impossible.
+    Both sides are compared at once; while that is impossible, by the next sync.
     """
     id_ = await existing(session, organization_id, kind, record_id)
     owner = await awake(session, organization_id)
@@ -133,14 +133,14 @@ async def end(
 
 
 def _with_family(organization_id: str, family_id: UUID) -> Any:
-    """Select the members who are kept out with a family."""
+    """Select the members kept out with a family."""
     return select(KeptOut.record_id).where(
         KeptOut.organization_id == organization_id, KeptOut.kind == MEMBER, KeptOut.family_id == family_id
     )
 
 
 def _in_family(family_id: UUID) -> Any:
-    """Select the members of a family; not those who were deleted here."""
+    """Select the members of a family, except deleted ones."""
     return (
         select(FamilyMember.member_id)
         .join(Member, Member.id == FamilyMember.member_id)
@@ -151,9 +151,9 @@ def _in_family(family_id: UUID) -> Any:
 async def _locked(
     session: AsyncSession, organization_id: str, kind: Kind, id_: UUID, *, of_call: Any = None
 ) -> _Locked:
-    """Lock a member, or a family with its people, and every family of theirs. NotFound (404) if it was just deleted.
+    """Lock a member, or a family with its people, and all their families. NotFound (404) if it was just deleted.
 
-    `of_call`: selects whom the call is about, of a family; by default those who are in it.
+    `of_call`: selects a family's members of the call; by default all its members.
     """
     people = _in_family(id_) if of_call is None else of_call
     while True:
@@ -167,7 +167,7 @@ async def _locked(
                 raise NotFound(f"There is no such {kind}.")
             if kind == MEMBER or set(await session.scalars(people)) <= ids:
                 return _Locked(record, by_id, found)
-            # Somebody joined before the family was locked.
+            # A member joined before the family was locked.
             await attempt.rollback()
 
 
@@ -187,7 +187,7 @@ async def _rows(session: AsyncSession, organization_id: str, found: _Locked) -> 
 async def _in_other_families(
     session: AsyncSession, organization_id: str, found: _Locked, but: UUID
 ) -> dict[UUID, UUID]:
-    """Another family that is kept out, by the member of these who is in it."""
+    """Another kept out family of each member who has one."""
     rows = await session.execute(
         select(FamilyMember.member_id, FamilyMember.family_id)
         .join(KeptOut, KeptOut.record_id == FamilyMember.family_id)
@@ -202,7 +202,7 @@ async def _in_other_families(
 
 
 async def _withdraw(session: AsyncSession, organization_id: str, records: Collection[UUID], now: datetime) -> None:
-    """Close their conflicts. A decision that was under way is answered first."""
+    """Withdraw their conflicts, after answering pending decisions."""
     found = (await conflicts.open_conflicts_of(session, organization_id, records)).values()
     decided = [conflict for conflict in found if conflict.decision is not None]
     told = [conflicts.overtaken(conflict, KEPT_OUT_MEANWHILE, now) for conflict in decided]
@@ -233,10 +233,10 @@ async def _tell(
 
 
 async def _read_strangers_again(session: AsyncSession, organization_id: str, kind: Kind, id_: UUID) -> None:
-    """Let the next sync read people there who may be one of these and whom nobody here is linked to.
+    """Make the next sync read unlinked people who may be one of these members, since they were left alone meanwhile.
 
-    They were left alone meanwhile. Not at once: whether one of these is gone there has to be known before. What was
-    read is locked before the members, as everywhere.
+    Not at once, because it must first be known whether a member's own counterpart is gone. The mirror's rows are locked
+    before the members, in the global order.
     """
     connection = await session.get(Connection, organization_id)
     if connection is None:
@@ -267,7 +267,7 @@ async def _look(
     ended: list[Member],
     now: datetime,
 ) -> None:
-    """Have everybody compared by themselves, the record first; the worker is awake."""
+    """Queue a sync of each record, the call's record first. The caller has woken the worker."""
 
     async def queue(kind: str, record_id: UUID, *, urgent: bool) -> None:
         await refreshes.queue(

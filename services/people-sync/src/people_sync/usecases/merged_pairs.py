@@ -1,6 +1,6 @@
-"""Two members here who are one person in Planning Center: a question, and what an administrator says.
+"""Pairs of members who are one person in Planning Center, and the administrators' answers.
 
-*Join* is `join.py`. *Keep two* is remembered on the link that ended, until it is taken back.
+`join.py` has *Join*. *Keep two* is stored in the ended link until it is taken back.
 """
 
 from collections.abc import Sequence
@@ -35,9 +35,9 @@ from servicekit.http import paging
 
 
 async def merged(session: AsyncSession, organization_id: str, query: MergedQuery) -> Page[MergedPair]:
-    """A page of pairs; without filters those that wait for an answer. NotFound (404) for no member's id.
+    """A page of pairs; without filters only unanswered ones. NotFound (404) for an unknown member's id.
 
-    Whose member who would be joined is the oldest comes first. The total comes with the first page.
+    Ordered by the age of the member who would be joined, oldest first. The total comes with the first page.
     """
     statement = pairs(organization_id)
     if query.member_id is not None:
@@ -67,12 +67,12 @@ async def answer(
 ) -> MergedAnswer:
     """Act on an answer at once.
 
-    Conflict (409): `version-conflict` with the `pair` as it is if one of the two moved since they were shown,
-    `pair-over` if they are no pair any more (`joined_into` if they are one member), `answered` if another answer
-    stands, `busy`. Invalid (422) for fields that do not differ. NotFound (404).
+    Conflict (409): `version-conflict`, with the present `pair`, if one of the two changed since they were shown;
+    `pair-over` if they are no longer a pair (`joined_into` if they are one member); `answered` if another answer
+    stands; `busy`. Invalid (422) for fields that do not differ. NotFound (404).
     """
     joins_id = parse_id(member_id, "member")
-    # Calls that name the two by the platform's ids see them before, or after.
+    # Bulk calls with the platform's ids of the two run either before or after this.
     await one_at_a_time(session, organization_id)
     owner = await refreshes.awake(session, organization_id)
     found = await _locked(session, organization_id, joins_id, body)
@@ -92,7 +92,7 @@ async def answer(
 
 
 async def _locked(session: AsyncSession, organization_id: str, joins_id: UUID, body: AnswerMerged) -> Pair:
-    """The pair as it was shown, with what hangs on it locked: members, families, links, each in the order of ids."""
+    """The pair as shown, with its members, families and links locked in the order of ids."""
     ids = {joins_id, _id_of(body.with_id) or joins_id}
     members = await locked(session, Member, organization_id, ids)
     if (joins := members.get(joins_id)) is None:
@@ -153,7 +153,7 @@ async def _keep_two(session: AsyncSession, found: Pair, actor: Actor, now: datet
 
 
 async def _ask_again(session: AsyncSession, found: Pair, actor: Actor, now: datetime) -> None:
-    """Take *keep two* back, with the wish to have the second one created there, unless that is under way."""
+    """Take *keep two* back, and the request to create the second member there, unless that is under way."""
     link, member = found.ended, found.joins
     if not link.kept_two:
         await _refuse(session, found, "answered", "Somebody has asked again already.")
@@ -188,7 +188,7 @@ def _id_of(text: str) -> UUID | None:
 
 
 async def _render(session: AsyncSession, organization_id: str, found: Sequence[Pair]) -> list[MergedPair]:
-    """As the API shows them, in the order given. A fixed number of queries for all."""
+    """The API's form of these pairs, in the given order, by a fixed number of queries."""
     if not found:
         return []
     country = await country_of(session, organization_id) or DEFAULT_COUNTRY

@@ -1,4 +1,4 @@
-"""The plan of a run as people read it: page by page, and as a file."""
+"""The plan of a run for people: page by page, and as a file."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -31,16 +31,16 @@ COLUMNS: Final = (
 
 
 async def page(session: AsyncSession, organization_id: str, run_id: str, query: PlanQuery) -> Page[PlanItem]:
-    """The records of a plan, in the order in which it was made; the total with the first page. NotFound (404)."""
+    """A page of a plan's records, in the plan's order; the total comes with the first page. NotFound (404)."""
     run = await runs.with_lists(session, organization_id, run_id)
     shown = await page_of(session, Change, run.id, _planned(run, query.outcome), query)
     return Page[PlanItem](items=tuple(_item(row) for row in shown.rows), next=shown.next, total=shown.total)
 
 
 async def as_csv(sessions: async_sessionmaker[AsyncSession], run: Run) -> AsyncIterator[bytes]:
-    """Give the whole plan as CSV in UTF-8, one line per field, a batch of records at a time.
+    """Yield the whole plan as CSV in UTF-8, one line per field, a batch of records at a time.
 
-    Each batch is a transaction of its own: a slow reader holds none.
+    Each batch is read in a transaction of its own, so a slow reader holds none open.
     """
     yield "\ufeff".encode() + spreadsheets.written([COLUMNS])
     last = 0
@@ -77,7 +77,7 @@ def _item(row: Change) -> PlanItem:
 
 
 def _fields(item: PlanItem) -> list[tuple[Any, ...]]:
-    """The lines of one record; a record without fields has one all the same."""
+    """The lines of one record; a record without fields has one line."""
     before = (item.name, "Family" if item.record_kind == "family" else "Person", item.sentence or item.outcome)
     after = ("yes" if item.may_be_mailed else "no", item.record_id or "", item.pco_id or "")
     fields = item.fields or (PlanField(field="", does="nothing"),)

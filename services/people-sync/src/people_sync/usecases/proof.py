@@ -1,4 +1,4 @@
-"""Proof of sync: statements, what they rest on, and why one record differs."""
+"""Proof of sync: statements, their facts, and the reason why a record differs."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ async def member_facts(
     pairs: Sequence[tuple[Link, Member]],
     planned: Mapping[UUID, str],
 ) -> dict[UUID, Facts]:
-    """What is known of linked members, by our id. `planned`: outcomes that a comparison plans, by our id."""
+    """The facts about linked members, by our id. `planned`: a comparison's planned outcomes, by our id."""
     shown = await _shown(session, owner, MEMBER, [link.pco_id for link, _ in pairs])
     writes = await writes_of(session, [link.id for link, _ in pairs if link.pco_id in shown])
     conflicts = await _in_conflict(session, owner, [member.id for _, member in pairs])
@@ -81,8 +81,8 @@ async def member_facts(
             theirs: dict[str, Any] = as_dict(person.values) | partial_from_json(taken)
             active: bool | None = taken.get(ACTIVE, person.active)
         else:
-            # Our values were as read, so the link has Planning Center's unless it is wrong itself; of a difference
-            # that is kept it has what was agreed before.
+            # The read equalled our values, so the link has Planning Center's values, unless the link itself is wrong.
+            # For a kept difference it has the values agreed before.
             theirs = ours | partial_from_json(link.agreed) | _kept_there(link)
             active = link.agreed.get(ACTIVE)
         differing = [name for name, value in ours.items() if not same(name, value, theirs[name], country)]
@@ -103,7 +103,7 @@ async def member_facts(
 async def family_facts(
     session: AsyncSession, owner: Owner, pairs: Sequence[tuple[Link, Family]], planned: Mapping[UUID, str]
 ) -> dict[UUID, Facts]:
-    """The same of linked families."""
+    """The facts about linked families, as `member_facts`."""
     shown = await _shown(session, owner, FAMILY, [link.pco_id for link, _ in pairs])
     writes = await writes_of(session, [link.id for link, _ in pairs if link.pco_id in shown])
     households = {pco_id: household_from_snapshot(seen.snapshot) for pco_id, seen in shown.items()}
@@ -122,7 +122,7 @@ async def family_facts(
             theirs = family_since(known, writes.get(link.id, ()), seen.read_at)
         else:
             theirs = _agreed_family(link, ours[family.id])
-        # Who is known there only now joins the household without an edit of the family.
+        # A member linked since the last comparison joins the household without an edit of the family.
         joins = not ours[family.id].members <= {*link.agreed.get("members", ())}
         found[family.id] = Facts(
             differing=_family_differences(ours[family.id], theirs, alone),
@@ -142,9 +142,9 @@ async def not_as_here(
     country: str,
     read: Mapping[tuple[str, str], RemotePerson | RemoteHousehold],
 ) -> list[tuple[str, str]]:
-    """Linked people and households, as they were read just now, whose values are others here.
+    """Linked people and households whose values, just read, differ from ours.
 
-    By kind and Planning Center's id, as is `read`. A few queries, however many were read.
+    By kind and Planning Center's id, like `read`. A fixed number of queries.
     """
     people = {pco_id: one for (_, pco_id), one in read.items() if isinstance(one, RemotePerson)}
     members = await session.execute(
@@ -176,7 +176,7 @@ async def not_as_here(
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A record as it was read last."""
+    """A record as last read."""
 
     snapshot: dict[str, Any]
     remote_hash: bytes | None
@@ -184,7 +184,7 @@ class _Seen:
 
 
 def _moved(link: Link, record: Member | Family, seen: _Seen | None) -> bool:
-    """Whether either side may have moved since the two were compared."""
+    """Whether either side may have changed since the two were compared."""
     unmoved = seen is not None and seen.remote_hash == link.remote_hash and record.version == link.compared_version
     return not unmoved or link.remote_hash is None
 
@@ -195,7 +195,8 @@ def _agreed_family(link: Link, ours: FamilyValues) -> FamilyValues:
 
 
 def _family_differences(ours: FamilyValues, theirs: FamilyValues, alone: frozenset[str]) -> list[str]:
-    """A primary contact whom the other side cannot know is nothing that differs; nor who is kept out of the sync."""
+    """Differing fields, without a primary contact unknown to the other side, and without members kept out of the sync.
+    """
     found = ["name"] if text_key(ours.name) != text_key(theirs.name) else []
     both = {None, *((ours.members & theirs.members) - alone)}
     if {ours.primary_contact, theirs.primary_contact} <= both and ours.primary_contact != theirs.primary_contact:
@@ -209,7 +210,7 @@ def _kept(link: Link) -> dict[str, str | None]:
 
 
 def _kept_there(link: Link) -> dict[str, Any]:
-    """Planning Center's values of the differences that are kept."""
+    """Planning Center's values of kept differences."""
     there = {name: pair[1] for name, pair in link.kept_different.items()}
     there |= {name: kept["theirs"] for name, kept in link.decided.items()}
     return there if link.kind == FAMILY else dict(partial_from_json(there))
@@ -234,7 +235,7 @@ async def _in_conflict(session: AsyncSession, owner: Owner, records: Collection[
 
 
 async def _refused(session: AsyncSession, owner: Owner, records: Collection[UUID]) -> dict[UUID, str]:
-    """Why Planning Center refused these in the last sync of everybody, in words."""
+    """Planning Center's reasons for refusing these records in the last sync, in words."""
     if not records:
         return {}
     last = (
@@ -288,7 +289,7 @@ def _statement(run: Run) -> Statement:
 
 
 async def of_record(session: AsyncSession, organization_id: str, kind: str, record_id: str) -> WhyDifferent:
-    """*Why different?* of a member or family, as far as is known without asking Planning Center. NotFound (404)."""
+    """*Why different?* of a member or family, from stored data alone. NotFound (404)."""
     table: type[Member] | type[Family] = Member if kind == MEMBER else Family
     record: Member | Family = await session.get_one(table, await existing(session, organization_id, kind, record_id))
     if await kept_out_among(session, organization_id, kind, [record.id]):
@@ -300,7 +301,7 @@ async def of_record(session: AsyncSession, organization_id: str, kind: str, reco
     read_at = await session.scalar(select(Remote.read_at).filter_by(**owner, kind=kind, pco_id=link.pco_id))
     if link.state != "linked" or (not link.agreed and read_at is None):
         return WhyDifferent(reason=WAITS_FOR_SYNC, sentence="The two were not compared yet; the next sync does that.")
-    # Whatever moved is known only when both sides are compared; here it is enough that something differs.
+    # Only a comparison knows which fields changed; here it is enough to know that something differs.
     guessed = {record.id: UPDATED_BOTH}
     if isinstance(record, Member):
         connection = await session.get_one(Connection, organization_id)
@@ -324,14 +325,14 @@ def _why(facts: Facts, read_at: datetime | None) -> WhyDifferent:
 
 
 def _asked_about(organization_id: str, member_id: UUID) -> ColumnElement[bool]:
-    """Whether the member waits to be joined to another one, or to be called somebody else."""
+    """Whether an administrator must still say if the member is joined to another one or is somebody else."""
     return (Member.id == member_id) & Member.id.in_(asked_about(organization_id)[1])
 
 
 async def _on_one_side(
     session: AsyncSession, organization_id: str, record: Member | Family, link: Link | None
 ) -> WhyDifferent:
-    """Of a record without a counterpart."""
+    """The reason for a record without a counterpart."""
     if link is not None and await session.scalar(select(Member.id).where(_asked_about(organization_id, record.id))):
         return WhyDifferent(reason=WAITS_FOR_YOU, sentence=(await why_gone(session, link))[1])
     if link is not None:

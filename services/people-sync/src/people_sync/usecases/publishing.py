@@ -1,4 +1,4 @@
-"""What one call changed in the directory, published in one go at its end."""
+"""Publishes the changes of one call together at its end."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -24,7 +24,7 @@ READ_AGAIN: Final = "Read it again and repeat the change on what is there now."
 async def publish(
     session: AsyncSession, organization_id: str, now: datetime, members: Iterable[Member], families: Iterable[Family]
 ) -> None:
-    """Append MemberChanged and FamilyChanged for records whose version has been counted."""
+    """Append MemberChanged and FamilyChanged for records whose version was incremented."""
     members, families = list(members), list(families)
     await session.flush()
     changed = [*(member.id for member in members), *(family.id for family in families)]
@@ -68,24 +68,24 @@ def family_removed(family: Family, now: datetime) -> FamilyRemoved:
 
 
 async def touch_members(session: AsyncSession, members: Sequence[Member], now: datetime) -> None:
-    """Count the versions of locked members whose families changed: their record names them."""
+    """Increment the versions of locked members whose families changed, since their record names them."""
     await _touch(session, MEMBER, members, now)
 
 
 async def touch_families(session: AsyncSession, families: Sequence[Family], now: datetime) -> None:
-    """Count the versions of locked families of whom a member was deleted here."""
+    """Increment the versions of locked families that lost a member by deletion here."""
     await _touch(session, FAMILY, families, now)
 
 
 async def _touch(session: AsyncSession, kind: str, records: Sequence[Member] | Sequence[Family], now: datetime) -> None:
-    """No value that Planning Center knows has changed, so a link that was up to date stays so."""
+    """Increment versions, and keep links that were up to date so, because no value known to Planning Center changed."""
     if not records:
         return
-    # Arrays: a statement of its own for every number of records would be kept by every connection.
+    # Arrays, because each connection would cache a separate statement for every number of records.
     ids = literal([record.id for record in records], ARRAY(Uuid))
     versions = literal([record.version for record in records], ARRAY(Integer))
     touched = func.unnest(ids, versions).table_valued("id", "version").render_derived(name="touched")
-    # An update locks in whatever order it finds them.
+    # Locked first, because an update locks rows in any order.
     links = select(Link.id).where(Link.kind == kind, Link.record_id == any_(ids))
     await session.execute(links.order_by(Link.id).with_for_update())
     await session.execute(

@@ -1,4 +1,4 @@
-"""Receipts of erasures: composed of what each service tells, listed, and the end of a marker."""
+"""Receipts of erasures, composed from each service's report; and letting a person back."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -32,7 +32,7 @@ LET_BACK: Final = "let_back"
 
 
 async def page(session: AsyncSession, organization_id: str, query: PageQuery) -> Page[erasures.Erasure]:
-    """A page of receipts, newest first; the total comes with the first one."""
+    """A page of receipts, newest first; the total comes with the first page."""
     own = Erasure.organization_id == organization_id
     statement = select(Erasure).where(own)
     if query.after:
@@ -54,9 +54,9 @@ async def get(session: AsyncSession, organization_id: str, erasure_id: str) -> e
 async def let_back(
     session: AsyncSession, organization_id: str, erasure_id: str, actor: Actor, now: datetime
 ) -> erasures.Erasure:
-    """Let syncs bring somebody again, at once if a sync is possible. NotFound (404).
+    """Let syncs add an erased person again, at once if a sync is possible. NotFound (404).
 
-    Conflict (409) if there is nobody to let back. Nothing that was erased comes back from here.
+    Conflict (409) if there is nobody to let back. Erased data is not restored.
     """
     row = await _find(session, organization_id, erasure_id)
     owner = await awake(session, organization_id)
@@ -94,7 +94,7 @@ async def let_back(
 
 
 async def _read_again(session: AsyncSession, organization_id: str, church: str, pco_id: str, now: datetime) -> None:
-    """Have the next sync read them, whether or not they are edited there meanwhile."""
+    """Make the next sync read them, even without an edit there."""
     row = insert(Remote).values(
         organization_id=organization_id,
         pco_organization_id=church,
@@ -110,7 +110,7 @@ async def _read_again(session: AsyncSession, organization_id: str, church: str, 
 
 
 async def _compare_again(session: AsyncSession, organization_id: str, households: Sequence[tuple[str, str]]) -> None:
-    """Compare the households that they are in, so that they join the families here again."""
+    """Make the next sync compare their households, so that they join their families here again."""
     for church in sorted({church for church, _ in households}):
         ids = [pco_id for one, pco_id in households if one == church]
         links = select(Link.id).filter_by(organization_id=organization_id, pco_organization_id=church, kind=FAMILY)
@@ -122,14 +122,14 @@ async def _compare_again(session: AsyncSession, organization_id: str, households
 
 
 async def told(session: AsyncSession, event: ConflictsErased) -> None:
-    """Note what conflict-service erased of a record; twice is once."""
+    """Store what conflict-service erased of a record; idempotent."""
     row = await session.get(ErasedRecord, (event.organization_id, UUID(event.record_id)), with_for_update=True)
     if row is not None and row.told is None and str(row.erasure_id) == event.erasure_id:
         row.told = {"conflicts": event.conflicts, "decisions": event.decisions, "names": event.names}
 
 
 async def render(session: AsyncSession, row: Erasure) -> erasures.Erasure:
-    """A receipt as the API shows it."""
+    """The API's form of a receipt."""
     records = await session.scalars(select(ErasedRecord.told).where(ErasedRecord.erasure_id == row.id))
     answers = records.all()
     marked = (

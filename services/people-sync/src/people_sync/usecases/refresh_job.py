@@ -1,4 +1,4 @@
-"""What the refresh of a member or family is: `synckit.refresh_job` works them off."""
+"""The refresh of a member or family; `synckit.refresh_job` works refreshes off."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -96,7 +96,7 @@ def _unobserved(_: Observation) -> None:
 
 
 def _beside_others(row: RefreshColumns) -> bool:
-    """Whether it is about one member alone, so that others can be synced at the same time: the vendor sets the pace."""
+    """Whether a refresh concerns one member alone, so that others can be synced at the same time."""
     return row.kind == MEMBER and row.record_id is not None and (row.urgent or row.reasons == [DECIDED])
 
 
@@ -116,7 +116,7 @@ async def _one(writer: Writer, row: RefreshColumns) -> Done | Again:
     except PartRefused as error:
         return Done(REJECTED, str(error))
     except (Unauthorized, LeaseUnavailable, Unavailable):
-        # Not this record's: it is the first again once the connection answers.
+        # This record did not cause the error, so it comes first again once the connection works.
         raise
     except DEFINITE as error:
         return Done(REJECTED, await _refusal(writer, row, error))
@@ -138,7 +138,7 @@ async def _sync(writer: Writer, row: RefreshColumns) -> Synced:
 
 
 def _with_earlier_tries(row: RefreshColumns, end: Synced) -> Synced:
-    """The last try may find nothing left to do: then the outcome is that of the try before it."""
+    """Keep the outcome of an earlier try if the last one found nothing left to do."""
     return replace(end, outcome=row.outcome) if row.outcome and end.outcome == UNCHANGED else end
 
 
@@ -150,14 +150,14 @@ async def _refusal(writer: Writer, row: RefreshColumns, error: PlanningCenterErr
 
 
 async def _given_up(writer: Writer, row: RefreshColumns) -> Done | None:
-    """A record that shows nothing new for long is left to the next sync; what a person decided is not given up on."""
+    """Leave a record postponed too often to the next sync, unless a person's decision is pending."""
     async with writer.job.sessions() as session:
         decided = await is_decided(session, row.organization_id, row.record_id)
     return None if decided else Done(LATER, OUTCOMES[LATER])
 
 
 async def _storing(writer: Writer, session: AsyncSession, row: RefreshColumns, settle: Settle) -> None:
-    """Answers the decision that was carried out: its conflict is locked before the row, as when it is taken."""
+    """Answer the decision that was carried out. Its conflict is locked before the row, as in `decisions.take`."""
     decided = await waiting_for(session, row.organization_id, row.record_id) if row.record_id else None
     done = await settle()
     if done is not None and decided is not None:

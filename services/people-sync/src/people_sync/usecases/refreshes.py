@@ -1,4 +1,4 @@
-"""Records to look at again, one by one: asked for at a screen, or by what could not be decided before."""
+"""Refreshes of single records: requested at a screen, or after a record was postponed."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ from synckit.refreshes import KEPT, RefreshColumns, Refreshes, queue, request, w
 INCOMPLETE: Final = "incomplete"
 UNANSWERED: Final = "unanswered"
 MOST_OF_A_RUN: Final = 500
-"""Records of each reason that one run leaves to refreshes; further ones wait for the next run."""
+"""Maximum records of each reason that one run leaves to refreshes; further ones wait for the next run."""
 
 
 async def _linked(session: AsyncSession, owner: Mapping[str, str], kind: str, pco_id: str) -> UUID | None:
@@ -85,9 +85,9 @@ async def soon(
     urgent: bool = True,
     not_before: datetime | None = None,
 ) -> None:
-    """Carry out what an administrator decided about one person; while not connected the next sync does.
+    """Queue a sync that acts on an administrator's answer about a person; while not connected, the next sync does it.
 
-    `urgent`: somebody waits at a screen for this one. `not_before`: at once if None.
+    `urgent`: somebody waits at a screen for it. `not_before`: None for at once.
     """
     if (owner := await awake(session, organization_id, urgent=urgent)) is not None:
         await queue(
@@ -105,9 +105,9 @@ async def soon(
 
 
 async def awake(session: AsyncSession, organization_id: str, *, urgent: bool = True) -> dict[str, str] | None:
-    """Wake the organization's worker before any row that it locks is locked; gives the records' owner.
+    """Wake the organization's worker, before locking rows that it locks. Returns the refreshes' owner.
 
-    None while nothing can be synced: not connected, or nobody was read yet.
+    None while nothing can be synced: not connected, or before the first full read.
     """
     connection = await session.get(Connection, organization_id)
     if connection is None or connection.state != "connected" or not connection.mirrored:
@@ -119,10 +119,10 @@ async def awake(session: AsyncSession, organization_id: str, *, urgent: bool = T
 async def after_a_run(
     session: AsyncSession, owner: Mapping[str, str], now: datetime, horizon: timedelta, *, approved: UUID | None = None
 ) -> None:
-    """Queue what a run had to leave: incomplete reads, requests whose answer was lost, and strays not settled yet.
+    """Queue what a run postponed: incomplete reads, requests without an answer, and unsettled strays.
 
-    Each for the instant from which something can be decided about it, so that nobody waits for the next run.
-    `approved`: a run that did what was approved. What it left is left to the next one, since nobody approved that.
+    Each gets the earliest time at which it can be decided, so that it need not wait for the next run. `approved`: a run
+    limited to an approved plan. Records that it postponed wait for the next run, since single syncs were not approved.
     """
     left_out = exists().where(
         Change.run_id == approved,
@@ -137,9 +137,9 @@ async def after_a_run(
             Remote.organization_id == owner["organization_id"],
             Remote.pco_organization_id == owner["pco_organization_id"],
             Remote.again,
-            # A value that cannot exist stays until somebody corrects it there.
+            # An impossible value stays until somebody corrects it there.
             or_(Remote.unread.is_(None), Remote.unread["why"].astext != "unreadable"),
-            # A household by itself says nothing: it comes with its people.
+            # A household without a link is not read by itself: it comes with its people.
             or_(Remote.kind == MEMBER, Link.record_id.is_not(None)),
             *((~left_out,) if approved else ()),
         )
@@ -152,7 +152,7 @@ async def after_a_run(
     lost = await session.execute(
         select(Creation.kind, Creation.of_record, Creation.record_id, Creation.look_after)
         .filter_by(**owner, state="sent")
-        # Older ones were looked at already: nothing there is theirs.
+        # Older intents were already looked for, and nothing was found.
         .where(Creation.look_after > now - KEPT)
         .order_by(Creation.id)
         .limit(MOST_OF_A_RUN)
@@ -163,7 +163,7 @@ async def after_a_run(
     ]
     left += [(kind, record_id, None, STRAY, now) for kind, record_id in await unsettled(session, owner, MOST_OF_A_RUN)]
     if left:
-        # A new job before the rows, as in `synckit.refreshes.request`.
+        # The job comes before the rows, as in `synckit.refreshes.request`.
         await wake(session, REFRESHES, owner["organization_id"])
     for kind, record_id, pco_id, reason, earliest in left:
         await queue(
@@ -181,7 +181,7 @@ async def after_a_run(
 
 
 async def get(session: AsyncSession, organization_id: str, sync_id: str) -> RecordSync:
-    """What became of one. NotFound (404)."""
+    """The state of one refresh. NotFound (404)."""
     row = await session.scalar(
         select(Refresh).where(
             Refresh.organization_id == organization_id,
@@ -195,7 +195,7 @@ async def get(session: AsyncSession, organization_id: str, sync_id: str) -> Reco
 
 
 def render(row: RefreshColumns) -> RecordSync:
-    """As the API shows it."""
+    """The API's form of a refresh."""
     waits = row.state == "queued" and row.tries > 0
     return RecordSync(
         id=str(row.id),

@@ -1,7 +1,7 @@
-"""`python -m people_sync republish`: told again from the tables.
+"""`python -m people_sync republish`: publishes the state again from the tables.
 
-On people.record.v1 all members and families, and all removals; on people.conflict.v1 all conflicts, what became of
-decisions, and erasures that conflict-service has not answered.
+On people.record.v1 all members, families and removals; on people.conflict.v1 all conflicts, outcomes of decisions, and
+erasures that conflict-service has not answered.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from servicekit.kafka.outbox import append_all
 
 
 async def republish(settings: Settings) -> None:
-    """Removals have their tombstones, so that a copy that kept somebody forgets them."""
+    """Publish all records. Removals include their tombstones, so that outdated copies delete the record."""
     pages: dict[str, again.Page] = {
         "members": partial(_page, Member, False),
         "families": partial(_page, Family, False),

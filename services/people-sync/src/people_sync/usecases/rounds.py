@@ -1,4 +1,4 @@
-"""What comes round by itself."""
+"""Periodic work."""
 
 from datetime import timedelta
 
@@ -19,37 +19,37 @@ log = structlog.get_logger(__name__)
 
 
 async def start_due(runtime: Runtime, _: Resources) -> None:
-    """Start the incremental runs whose time has come."""
+    """Start the due incremental runs."""
     await until_none(runtime.sessions, DUE_AT_ONCE, runs.start_due)
 
 
 async def prove_due(runtime: Runtime, resources: Resources) -> None:
-    """Start the nightly comparisons whose time has come."""
+    """Start the due nightly comparisons."""
     await until_none(runtime.sessions, DUE_AT_ONCE, lambda session: runs.prove_due(session, resources.clock.now()))
 
 
 async def close_abandoned(runtime: Runtime, _: Resources) -> None:
-    """End the runs whose job ended without them."""
+    """End the runs whose job ended without ending them."""
     await until_none(runtime.sessions, ABANDONED_AT_ONCE, lambda session: end_abandoned(session, RUNS))
 
 
 async def end_unanswered(runtime: Runtime, resources: Resources) -> None:
-    """End plans that nobody has answered for a day."""
+    """End plans that nobody answered within a day."""
     await until_none(runtime.sessions, DUE_AT_ONCE, lambda session: runs.end_unanswered(session, resources.clock.now()))
 
 
 async def forget_refreshes(runtime: Runtime, resources: Resources) -> None:
-    """Let go of syncs of one record whose end need not be read any more."""
+    """Delete old refreshes."""
     await refreshes.forget_old(runtime.sessions, REFRESHES, resources.clock.now())
 
 
 async def forget_answers(runtime: Runtime, resources: Resources) -> None:
-    """Let go of bulk answers to held matches that were shown or given long ago."""
+    """Delete old bulk answers to held matches."""
     await held_bulk.forget_old(runtime.sessions, resources.clock.now())
 
 
 async def forget_syncs(runtime: Runtime, resources: Resources) -> None:
-    """Let go of what syncs of long ago did, and of those of longer ago altogether."""
+    """Delete the lists of old runs, and even older runs."""
     now, settings = resources.clock.now(), resources.settings
     lists = await forget_lists(runtime.sessions, Run, Change, now - timedelta(days=settings.change_kept_days))
     syncs = await forget_runs(runtime.sessions, Run, now - timedelta(days=settings.run_kept_days))
@@ -58,11 +58,11 @@ async def forget_syncs(runtime: Runtime, resources: Resources) -> None:
 
 
 async def queue_decisions(runtime: Runtime, resources: Resources) -> None:
-    """Queue decisions that nobody is at work on."""
+    """Queue pending decisions without a refresh."""
     async with runtime.sessions.begin() as session:
         await decisions.queue_forgotten(session, resources.clock.now())
 
 
 async def start_refreshes(runtime: Runtime, _: Resources) -> None:
-    """Begin jobs for records to look at again whose time has come."""
+    """Start jobs for due refreshes."""
     await until_none(runtime.sessions, refreshes.DUE_AT_ONCE, lambda session: refreshes.start_due(session, REFRESHES))

@@ -1,4 +1,4 @@
-"""Runs as people see them: started, joined, stopped, answered, looked up."""
+"""The life of runs as people see it: start, join, stop, answer, look up."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -31,11 +31,11 @@ from synckit import runs
 from synckit.changes import changes_of, groups, page_of
 
 APPROVALS: Final = frozenset({"plan", "threshold"})
-"""Questions whose answer, where the run goes on after it, approves the plan that was shown."""
+"""Questions whose answer, unless it stops the run, approves the shown plan."""
 EXPIRED: Final = {PREVIEW: PLAN_EXPIRED, UNDO: UNDO_EXPIRED}
-"""By purpose of the runs that show their plan in any case, what is said of one that nobody has answered."""
+"""For purposes that always show a plan: the sentence for a plan that nobody answered."""
 ANSWERABLE: Final = timedelta(hours=24)
-"""How long a plan of theirs can be approved."""
+"""How long such a plan can be approved."""
 
 
 async def start(
@@ -47,13 +47,13 @@ async def start(
     *,
     purpose: str = SYNC,
 ) -> sync_runs.Run:
-    """Start a run, or join the one in progress, whatever it is for.
+    """Start a run, or join the one in progress, whatever its purpose.
 
-    Conflict (409) while Planning Center People is not connected. Who wants to sync, or to see a plan, while
-    everybody is being compared makes that of it, as long as it reads.
+    Conflict (409) while Planning Center People is not connected. A sync or preview requested while a proof still reads
+    turns the proof into it.
     """
     connection = await runs.connected(session, RUNS, organization_id)
-    # What changed since can only be asked once everything was read.
+    # An incremental run needs an earlier full read.
     kind = kind if connection.full_sync_at and connection.cursor else "full"
     run, new = await runs.start(session, RUNS, connection, trigger, user, kind=kind, purpose=purpose, phase="pull")
     if not new and run.purpose == PROOF != purpose and trigger == "person":
@@ -64,7 +64,7 @@ async def start(
 async def _in_place_of_a_proof(
     session: AsyncSession, organization_id: str, run_id: str, user: UserIdentity | None, purpose: str
 ) -> Run:
-    """Make a sync, or a preview, of a comparison that still reads; of one that is about to end a sync follows it."""
+    """Turn a proof that still reads into a sync or preview. If it is about to end, schedule a sync right after it."""
     run = await runs.locked(session, RUNS, organization_id, run_id)
     if run.purpose != PROOF:
         return run
@@ -92,7 +92,7 @@ async def stop(session: AsyncSession, organization_id: str, run_id: str) -> sync
 async def answer(
     session: AsyncSession, organization_id: str, run_id: str, body: AnswerRun, user: UserIdentity, now: datetime
 ) -> sync_runs.Run:
-    """Answer a waiting run's question. Conflict (409) if it asks nothing, something else, or shows another plan."""
+    """Answer a waiting run's question. Conflict (409) if it asks nothing or another question, or shows another plan."""
     run = await runs.asked(session, RUNS, organization_id, run_id, body.question, body.answer)
     answered = runs.answered(run, body.question, body.answer, user, now)
     if body.answer == "stop":
@@ -111,7 +111,7 @@ async def answer(
     if body.question == UNDO:
         given = {UNDO: {"by_user_id": user.user_id, "by_name": user.name, "inactivate": body.inactivate}}
     if body.question in APPROVALS and body.digest is None:
-        given = {}  # asked by a version that showed no plan: it is asked again, with one
+        given = {}  # the question comes from a version without plans, so it is asked again with a plan
     return runs.render(RUNS, await runs.go_on(session, RUNS, run, given, answered))
 
 
@@ -138,7 +138,7 @@ async def items(session: AsyncSession, organization_id: str, run_id: str, query:
 
 
 async def _added_there(session: AsyncSession, run: Run, rows: Sequence[Change]) -> dict[UUID, str]:
-    """Planning Center's ids of those whom the run added there, by ours: there was none when it was decided."""
+    """Planning Center's ids of people whom the run added there, by our id, since the plan had none."""
     ids = [row.record_id for row in rows if row.outcome == CREATED_THERE and row.record_id and not row.pco_id]
     if not ids:
         return {}
@@ -148,7 +148,7 @@ async def _added_there(session: AsyncSession, run: Run, rows: Sequence[Change]) 
 
 
 async def rejections(session: AsyncSession, organization_id: str, run_id: str) -> Page[RejectionGroup]:
-    """What Planning Center refused in a run, grouped by cause, most first."""
+    """A run's refusals by Planning Center, grouped by cause, largest group first."""
     run = await with_lists(session, organization_id, run_id)
     return Page[RejectionGroup](
         items=tuple(
@@ -164,30 +164,30 @@ async def rejections(session: AsyncSession, organization_id: str, run_id: str) -
 
 
 async def prove_due(session: AsyncSession, now: datetime) -> int:
-    """Start the nightly comparisons whose time has come. Returns how many organizations were looked at."""
+    """Start the due nightly comparisons. Returns the number of due organizations."""
     due = await runs.due(session, Connection, Connection.next_proof_at, now, Connection.mirrored.is_(True))
     for connection in due:
-        # One that ends early is not repeated in the same night.
+        # A comparison that ends early is not repeated in the same night.
         connection.next_proof_at = next_night(now, connection.time_zone, connection.organization_id)
         await start(session, connection.organization_id, "full", "schedule", purpose=PROOF)
     return len(due)
 
 
 async def start_due(session: AsyncSession) -> int:
-    """Start the incremental runs whose time has come. Returns how many organizations were looked at."""
+    """Start the due incremental runs. Returns the number of due organizations."""
     synced = Connection.full_sync_at.is_not(None)
     due = await runs.due(session, Connection, Connection.next_run_at, func.now(), synced)
     for connection in due:
-        # Set again when the run ends; until then nobody starts it twice.
+        # None until the run ends, so that no replica starts a second one.
         connection.next_run_at = None
         await start(session, connection.organization_id, "incremental", "schedule")
     return len(due)
 
 
 async def end_unanswered(session: AsyncSession, now: datetime) -> int:
-    """End previews and undos whose plan nobody has answered within a day, so that the schedule goes on.
+    """End previews and undos whose plan nobody answered within a day, so that the schedule continues.
 
-    Returns how many were looked at; `synckit.runs.DUE_AT_ONCE` at most.
+    Returns the number of runs checked, at most `synckit.runs.DUE_AT_ONCE`.
     """
     waiting = select(Run.organization_id, Run.id).where(
         Run.state == "waiting", Run.purpose.in_(EXPIRED), Run.question.is_not(None), Run.asked_at < now - ANSWERABLE
@@ -201,7 +201,7 @@ async def end_unanswered(session: AsyncSession, now: datetime) -> int:
 
 
 async def with_lists(session: AsyncSession, organization_id: str, run_id: str) -> Run:
-    """One run's row, for what it did record by record. NotFound (404) also if that is no longer kept."""
+    """One run's row, for its lists. NotFound (404), also if the lists are no longer kept."""
     run = await runs.find(session, RUNS, organization_id, run_id)
     if run.lists_gone_at is not None:
         raise NotFound(

@@ -1,4 +1,4 @@
-"""What an organization chose for its People sync."""
+"""The settings of an organization's People sync."""
 
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from people_sync.storage.tables import Connection, Settings
 
 
 async def read(session: AsyncSession, organization_id: str) -> PeopleSettings:
-    """The choices, or the defaults where nothing was chosen."""
+    """The chosen settings, else the defaults."""
     found = select(Settings).where(Settings.organization_id == organization_id)
     row = await session.scalar(found.execution_options(populate_existing=True))
     if row is None:
@@ -22,10 +22,10 @@ async def read(session: AsyncSession, organization_id: str) -> PeopleSettings:
 async def change(
     session: AsyncSession, organization_id: str, body: PeopleSettingsPatch, now: datetime
 ) -> PeopleSettings:
-    """Change the fields that were sent. `first_match: null` lets the next first match ask again."""
+    """Change the sent fields. `first_match: null` makes the next first match ask again."""
     values = body.model_dump(exclude_unset=True)
     if "schedule_hours" in values:
-        await session.get(Connection, organization_id, with_for_update=True)  # before Settings, as everywhere
+        await session.get(Connection, organization_id, with_for_update=True)  # before Settings, in the global order
     if values.get("inactivate_deleted"):
         before = await session.get(Settings, organization_id, with_for_update=True)
         if before is None or not before.inactivate_deleted:

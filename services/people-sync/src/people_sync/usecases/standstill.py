@@ -1,4 +1,4 @@
-"""Holding an organization's workers off for a transaction."""
+"""Holds off an organization's workers during a transaction."""
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,7 +12,9 @@ _KINDS = (RUNS.job, REFRESHES.job, held_bulk.KIND)
 
 
 async def hold_jobs(session: AsyncSession, organization_id: str) -> None:
-    """Let nobody work for the organization meanwhile: a job before the connection, as in a job's own steps."""
+    """Lock the organization's jobs, so that no worker commits a step. Locked before the connection, as in a job's
+    steps.
+    """
     jobs_of = select(JOB.c.id).where(
         JOB.c.organization_id == organization_id, JOB.c.kind.in_(_KINDS), JOB.c.finished_at.is_(None)
     )

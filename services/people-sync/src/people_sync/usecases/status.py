@@ -1,4 +1,4 @@
-"""What the People card shows: counts, the run in progress, the last and the next one."""
+"""The data of the People card: counts, the run in progress, the last and the next run."""
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,7 +16,7 @@ from synckit import runs
 
 
 async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
-    """The organization's numbers as they are now."""
+    """The organization's present numbers."""
     connection = await session.get(Connection, organization_id)
     links: dict[str, Links] = {}
     held = 0
@@ -35,7 +35,7 @@ async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
         )
         asked = pairs(organization_id).where(~ENDED.kept_two).with_only_columns(ENDED.id)
         held += await session.scalar(select(func.count()).select_from(asked.subquery())) or 0
-    # Of the organization that is, or was last, connected: what another one's said is in the history.
+    # Only for the Planning Center organization that is, or was last, connected; the history has those of others.
     here = Run.pco_organization_id == (connection.pco_organization_id if connection else "")
     last = await session.scalar(
         select(Run)

@@ -1,4 +1,4 @@
-"""Planning Center's numbers as the platform supplies them: whose they are, and whose they were."""
+"""Planning Center's ids that the platform supplies, and the links made from them."""
 
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -20,18 +20,18 @@ _ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:org
 
 
 async def one_at_a_time(session: AsyncSession, organization_id: str) -> None:
-    """Hold off other calls, and facts about the connection, until the transaction ends.
+    """Hold off other bulk calls, and facts about the connection, until the transaction ends.
 
-    Two calls for the same records would each see the other's as missing, and `adopt_supplied` would miss the ids of a
-    call that is not committed yet.
+    Otherwise each of two calls would not see the other's records, and `adopt_supplied` would miss the ids of an
+    uncommitted call.
     """
     await session.execute(_ONE_AT_A_TIME, {"organization": organization_id})
 
 
 async def adopt_supplied(session: AsyncSession, organization_id: str, pco_organization_id: str) -> None:
-    """Give links that the platform supplied while no organization was connected to the one that is now.
+    """Move links, supplied while no organization was connected, to the organization connected now.
 
-    A link that the organization has for the same record, or the same id, from an earlier time wins.
+    An earlier link of that organization for the same record or the same id wins.
     """
     known = aliased(Link)
     of_church = (Link.organization_id == organization_id, Link.pco_organization_id == NOT_CONNECTED)
@@ -50,9 +50,9 @@ async def adopt_supplied(session: AsyncSession, organization_id: str, pco_organi
 
 
 async def kept_ids(session: AsyncSession, owner: Mapping[str, str], pco_ids: Collection[str]) -> dict[str, str]:
-    """Of people who were merged in Planning Center, as far as its log was read: who was kept at last.
+    """The finally kept person of each merged person, as far as the log of mergers was read.
 
-    Not of those whose old number a link has: that one says already what became of them.
+    Without people whose old id has a link, because that link already followed the merger.
     """
     church = aliased(Alias, select(Alias).filter_by(**owner).subquery())
     has_link = exists().where(Link.pco_id == church.removed_id, Link.kind == MEMBER)

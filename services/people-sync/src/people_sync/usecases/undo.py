@@ -1,4 +1,4 @@
-"""Undo: a run that shows what it would put back, and puts it back once that is approved (`usecases/run/undo.py`)."""
+"""Undo: a run that shows what it would put back, and does so once approved (`usecases/run/undo.py`)."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -40,10 +40,10 @@ _AT_WORK: Final = {
 
 
 async def start(session: AsyncSession, user: UserIdentity, body: UndoInput, now: datetime) -> sync_runs.Run:
-    """Queue the run that plans an undo, in the name of `user`.
+    """Queue the run that plans an undo, on behalf of `user`.
 
-    Invalid (422) unless one thing is asked for, NotFound (404), Conflict (409) while a sync is on, while Planning
-    Center is not connected, and where nothing can be put back.
+    Invalid (422) unless exactly one scope is given, NotFound (404). Conflict (409) during a sync, while Planning Center
+    is not connected, and if nothing can be put back.
     """
     organization_id = user.organization_id
     scope = _scope(body)
@@ -75,7 +75,8 @@ def _scope(body: UndoInput) -> Scope:
 
 
 async def _exists(session: AsyncSession, organization_id: str, scope: Scope) -> None:
-    """NotFound (404) also for another organization's; Conflict (409) for what is still being carried out."""
+    """NotFound (404), also for another organization's scope; Conflict (409) while the scope is still being carried out.
+    """
     if scope.what == "run":
         state = await _value(session, select(Run.state).filter_by(organization_id=organization_id, id=scope.id))
         if state in runs.OPEN:
