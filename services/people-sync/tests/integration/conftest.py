@@ -1,6 +1,6 @@
-"""One church's admin at the API of a people-sync on a real PostgreSQL: `church`, `another("org-2")`.
+"""`church`, `another("org-2")`: a church's admin at the API of a people-sync on a real PostgreSQL.
 
-And people-sync as a process between organizations and churches of the simulator: `site`, `sites`, `stage`.
+`site`, `sites`, `stage`: people-sync as a process between organizations and churches of the simulator.
 """
 
 import asyncio
@@ -54,13 +54,13 @@ ANN: Final = {
 
 @pytest_asyncio.fixture(scope="session")
 async def database(databases: Databases) -> str:
-    """Migrated; emptied before each test."""
+    """A migrated database, emptied before each test."""
     return await databases.create("people_sync")
 
 
 @pytest_asyncio.fixture
 async def app(database: str, databases: Databases, keys: KeyRing) -> AsyncIterator[FastAPI]:
-    """Without its lifespan: no relay takes what the outbox has, no worker starts."""
+    """The app without its lifespan, so that no relay empties the outbox and no worker starts."""
     await databases.truncate(database)
     settings = keys.settings(
         Settings, database_url=database, kafka="127.0.0.1:1", auth_service_url="http://auth.test", log_level="WARNING"
@@ -74,7 +74,7 @@ async def app(database: str, databases: Databases, keys: KeyRing) -> AsyncIterat
 
 
 class Church:
-    """One organization's admin at the API, and its rows."""
+    """An organization's admin at the API, and the organization's rows."""
 
     def __init__(self, app: FastAPI, keys: KeyRing, organization_id: str = "org-1") -> None:
         self.app = app
@@ -98,7 +98,7 @@ class Church:
         return [one["first_name"] for one in (await self.call("GET", f"/members?{query}"))["items"]]
 
     async def events(self) -> list[tuple[str, str, Any]]:
-        """Takes what is in the outbox: (type, key, body), body None for a tombstone."""
+        """Take the outbox's messages: (type, key, body), body None for a tombstone."""
         async with self.app.state.runtime.sessions.begin() as session:
             rows = (await session.execute(select(OUTBOX).order_by(OUTBOX.c.id))).all()
             await session.execute(OUTBOX.delete())
@@ -142,7 +142,7 @@ class Church:
 
 @pytest_asyncio.fixture
 async def another(app: FastAPI, keys: KeyRing) -> AsyncIterator[Callable[[str], Awaitable[Church]]]:
-    """A church by its organization's id."""
+    """Makes the church of an organization's id."""
     made: list[Church] = []
 
     async def make(organization_id: str) -> Church:
@@ -161,7 +161,7 @@ async def church(another: Callable[[str], Awaitable[Church]]) -> Church:
 
 
 class _Unclaimed(JobContext):
-    """A job without a row: nobody can take it away."""
+    """A job without a row, whose lease is never lost."""
 
     async def verify(self, session: Any) -> None:
         return
@@ -169,7 +169,7 @@ class _Unclaimed(JobContext):
 
 @pytest.fixture
 def writer(app: FastAPI) -> Writer:
-    """The writer of a run of `org-1`, without a Planning Center."""
+    """The writer of a run of `org-1`, without Planning Center."""
     sessions = app.state.runtime.sessions
     return Writer(
         job=_Unclaimed(uuid4(), "people.sync", "org-1", {}, None, fence=1, sessions=sessions, lease_seconds=60),
@@ -185,7 +185,7 @@ def writer(app: FastAPI) -> Writer:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def lender(keys: KeyRing) -> AsyncIterator[Lender]:
-    """Lends tokens in place of auth-service."""
+    """Stands in for auth-service and lends tokens."""
     async with lending(keys) as made:
         yield made
 
@@ -194,7 +194,7 @@ async def lender(keys: KeyRing) -> AsyncIterator[Lender]:
 def staging(
     tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
 ) -> Staging:
-    """Makes a stage for a block: pass its name, and the settings in which it differs from the others."""
+    """Makes a stage for a block, from its name and the settings that differ from the defaults."""
 
     @asynccontextmanager
     async def one(name: str, **other: Any) -> AsyncIterator[Stage]:
@@ -207,14 +207,14 @@ def staging(
 
 
 class SharedStage:
-    """The stage that modules without one of their own share, one after the other."""
+    """The stage shared by the modules without a stage of their own, one module after another."""
 
     def __init__(self) -> None:
         self._running = AsyncExitStack()
         self._made: Stage | None = None
 
     async def with_churches(self, count: int, staging: Staging) -> Stage:
-        """The one of the module before, as long as it has so many churches that nobody has used; else a new one."""
+        """The stage of the previous module if it has that many unused churches, else a new one."""
         if self._made is None or len(self._made.free) < count:
             await self.close()
             self._made = await self._running.enter_async_context(staging("stage"))
@@ -227,7 +227,7 @@ class SharedStage:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared() -> AsyncIterator[SharedStage]:
-    """For `stage`."""
+    """The shared stage's keeper, for `stage`."""
     made = SharedStage()
     yield made
     await made.close()
@@ -235,8 +235,9 @@ async def shared() -> AsyncIterator[SharedStage]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
 async def alone(request: pytest.FixtureRequest, shared: SharedStage) -> None:
-    """Close the shared stage before a module that makes its own: two of different databases are one group of consumers,
-    and the wrong one may take what is published."""
+    """Close the shared stage before a module that makes its own. Stages with different databases share a consumer
+    group, so the wrong one could take a message.
+    """
     used = {name for item in request.session.items if item.path == request.path for name in item.fixturenames}  # type: ignore[attr-defined]
     if "staging" in used and "shared_by_modules" not in used:
         await shared.close()
@@ -244,20 +245,20 @@ async def alone(request: pytest.FixtureRequest, shared: SharedStage) -> None:
 
 @pytest.fixture(scope="session")
 def shared_by_modules(shared: SharedStage, staging: Staging) -> Callable[[int], Awaitable[Stage]]:
-    """The shared stage, with so many churches that nobody has used."""
+    """The shared stage, with enough unused churches."""
     return lambda count: shared.with_churches(count, staging)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(request: pytest.FixtureRequest, shared_by_modules: Callable[[int], Awaitable[Stage]]) -> Stage:
-    """One people-sync and one simulator with many small churches: modules share them, and no church."""
+    """One people-sync and one simulator with many small churches. Modules share the stage, but never a church."""
     tests = sum(item.path == request.path for item in request.session.items)
     return await shared_by_modules(tests + SPARE_CHURCHES)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def site(stage: Stage) -> AsyncIterator[Site]:
-    """An organization connected to a church of its own, whose user works with another application too."""
+    """An organization connected to its own church, whose user also works with another application."""
     made = await stage.site()
     async with httpx.AsyncClient(**stage.other_application(made.church)) as other:
         reading = asyncio.create_task(keep_reading(other))
@@ -269,14 +270,15 @@ async def site(stage: Stage) -> AsyncIterator[Site]:
 
 @pytest.fixture
 def sites(stage: Stage) -> Callable[[], Awaitable[Site]]:
-    """As many organizations with churches of their own as a test asks for."""
+    """Makes as many organizations with their own churches as a test needs."""
     return stage.site
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def quiet(stage: Stage) -> AsyncIterator[None]:
-    """Nobody else works at Planning Center for the length of a test whose point is what is *not* read again; and reads
-    show all that somebody did there before."""
+    """For tests of what is *not* read again: nobody edits in Planning Center meanwhile, and reads show all earlier
+    edits.
+    """
     stage.simulator.control.change_settings(background_edits_per_second=0)
     shown = time.monotonic() + max(LAG.values()) / 1000
     await eventually(lambda: time.monotonic() > shown)

@@ -1,4 +1,4 @@
-"""What two people who were merged in Planning Center leave behind here: a link, a question, a line of the run."""
+"""What a merger in Planning Center leaves here: a link, a question, a line of the run."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def link_of(site: Site, member: dict[str, Any]) -> tuple[str, str, str | None]:
-    """A member's link: its state, whom it leads to, and whom that person was merged with."""
+    """A member's link: its state, its person, and the person that one was merged with."""
     (link,) = await site.database.fetch("SELECT * FROM link WHERE record_id = $1", member["id"])
     return link["state"], link["pco_id"], link["merged_into"]
 
 
 async def held(site: Site) -> list[dict[str, Any]]:
-    """The held matches that wait for an answer."""
+    """The unanswered held matches."""
     found: list[dict[str, Any]] = (await site.call("GET", "/held-matches"))["items"]
     return found
 
 
 async def two_lees(site: Site) -> tuple[dict[str, Any], dict[str, Any], str, str]:
-    """Lee, and Leo, who is a second member for the same person; then both ids in Planning Center."""
+    """Lee and Leo, two members of one person; and both ids in Planning Center."""
     removed = str(site.person("Lee")["id"])
     keep = site.create("Leo", "Lane", email="leo@example.org")
     await site.visible()
@@ -34,8 +34,8 @@ async def two_lees(site: Site) -> tuple[dict[str, Any], dict[str, Any], str, str
 # Kind: our own advice leads nowhere.
 @pytest.mark.parametrize("kind", ["full", "incremental"])
 @pytest.mark.parametrize("first", ["merged", "deleted"])
-async def test_whoever_stays_of_two_who_became_one_has_the_link(site: Site, first: str, kind: str) -> None:
-    """A merger of two linked people, and the one of them deleted here who has the link, in either order."""
+async def test_the_member_who_stays_after_a_merger_gets_the_link(site: Site, first: str, kind: str) -> None:
+    """Two linked people are merged, and the linked member is deleted here, in either order."""
     lee, leo, removed, keep = await two_lees(site)
     if first == "deleted":
         await site.remove("Leo")
@@ -68,7 +68,7 @@ async def test_whoever_stays_of_two_who_became_one_has_the_link(site: Site, firs
 
 # Kind: one thing is told as another.
 @pytest.mark.parametrize("by_run", [False, True])
-async def test_whoever_was_merged_away_is_told_with_whom(site: Site, *, by_run: bool) -> None:
+async def test_a_merged_member_names_the_member_kept(site: Site, *, by_run: bool) -> None:
     lee, leo, removed, keep = await two_lees(site)
     await site.believable()
     site.merge(keep, removed)
@@ -89,13 +89,13 @@ async def test_whoever_was_merged_away_is_told_with_whom(site: Site, *, by_run: 
     assert (await site.call("GET", f"/members/{leo['id']}"))["link"]["merged_with"] is None
     await site.call("POST", f"/members/{lee['id']}/create-again", status=409)
     await site.remove("Leo")
-    # The page must not link to a member who was deleted.
+    # The page must not link to a deleted member.
     assert (await site.call("GET", f"/members/{lee['id']}"))["link"]["merged_with"] is None
 
 
 # Kind: a link that has ended keeps its record from another.
 @pytest.mark.parametrize("email", [None, "lee@example.org"], ids=["held", "matched"])
-async def test_whoever_is_gone_is_tied_to_the_counterpart_of_somebody_deleted(site: Site, email: str | None) -> None:
+async def test_a_gone_member_is_linked_to_the_counterpart_of_a_deleted_one(site: Site, email: str | None) -> None:
     lee, _, removed, keep = await two_lees(site)
     await site.remove("Leo")
     site.delete("Lee")
@@ -118,8 +118,8 @@ async def test_whoever_is_gone_is_tied_to_the_counterpart_of_somebody_deleted(si
 
 
 # Kind: a question outlives its answer.
-async def test_nobody_is_held_who_was_kept(site: Site) -> None:
-    """The log of mergers says who it is; the member who was asked about is nobody there and is added."""
+async def test_the_person_kept_in_a_merger_is_not_held(site: Site) -> None:
+    """The log of mergers identifies the person, so the held member is added as a new person."""
     await site.sync()
     lee = await site.member("Lee")
     other = await site.add("Lee", "Lane")
@@ -140,7 +140,7 @@ async def test_nobody_is_held_who_was_kept(site: Site) -> None:
 
 
 # Kind: a question outlives whom it is about.
-async def test_nobody_is_held_who_was_merged_away(site: Site) -> None:
+async def test_a_person_merged_away_is_not_held(site: Site) -> None:
     await site.sync()
     await site.add("Ned", "Nash")
     removed = site.create("Ned", "Nash")
@@ -164,8 +164,8 @@ async def asked(site: Site, run_id: str) -> None:
 
 
 # Kind: what was told before a question is forgotten behind it.
-async def test_the_list_of_a_run_keeps_what_was_told_before_its_question(site: Site) -> None:
-    """A merger, which is told once, and a person whom Planning Center does not show."""
+async def test_a_runs_list_keeps_lines_from_before_its_question(site: Site) -> None:
+    """A merger, which is reported once, and a person that Planning Center does not show."""
     await site.sync()
     await site.settings(threshold_percent=1, threshold_minimum=1)
     carl = str((await site.member("Carl"))["id"])

@@ -42,7 +42,7 @@ def counts(result: dict[str, Any]) -> tuple[int, int, int, int]:
     return result["created"], result["updated"], result["unchanged"], len(result["rejected"])
 
 
-async def test_the_same_call_twice_has_the_effect_of_once(church: Any) -> None:
+async def test_a_repeated_call_changes_nothing(church: Any) -> None:
     members = [person("a", email="a@example.org"), person("b", child=True, address={"city": "Ulm"})]
     assert counts(await put(church, members, [FAMILY])) == (3, 0, 0, 0)
     events = await church.events()
@@ -56,7 +56,7 @@ async def test_the_same_call_twice_has_the_effect_of_once(church: Any) -> None:
     assert await church.rows(Effect) == []
 
 
-async def test_a_record_of_halves_of_characters_is_refused_alone(church: Any) -> None:
+async def test_a_record_with_lone_surrogates_is_refused_alone(church: Any) -> None:
     half = "\\ud800"
     good = '{"external_id": "good", "first_name": "Ann", "last_name": "Good"}'
     bad = [
@@ -84,7 +84,7 @@ async def test_a_record_of_halves_of_characters_is_refused_alone(church: Any) ->
         )
 
 
-async def test_changes_are_taken_with_history_by_the_platform(church: Any) -> None:
+async def test_changes_are_stored_with_history_by_the_platform(church: Any) -> None:
     await put(church, [person("a"), person("b"), person("c")], [FAMILY])
     await church.events()
     result = await put(
@@ -101,7 +101,7 @@ async def test_changes_are_taken_with_history_by_the_platform(church: Any) -> No
     }
 
 
-async def test_a_bad_record_is_refused_alone_with_its_place(church: Any) -> None:
+async def test_a_bad_record_is_refused_alone_with_its_position(church: Any) -> None:
     members = [
         person("a"),
         person("b", email="nonsense"),
@@ -141,12 +141,12 @@ async def test_a_bad_record_is_refused_alone_with_its_place(church: Any) -> None
 
 
 @pytest.mark.parametrize("body", [{"members": ["x"]}, {"members": [person("a")] * 1001}, {"people": []}, []])
-async def test_what_is_no_bulk_at_all_is_refused_whole(church: Any, body: Any) -> None:
+async def test_a_malformed_call_is_refused_as_a_whole(church: Any, body: Any) -> None:
     await church.call("PUT", "/bulk", body, status=422)
     assert await church.rows(Member) == []
 
 
-async def test_half_a_character_refuses_its_own_record_and_nothing_fails(church: Any) -> None:
+async def test_half_a_character_refuses_only_its_own_record(church: Any) -> None:
     broken = rb'{"members": [{"external_id": "\ud800"}, {"external_id": "a", "first_name": "A", "last_name": "B"}]}'
     answer = await church.http.put("/api/v1/people/bulk", content=broken, headers={"Content-Type": "application/json"})
     assert answer.status_code == 200, answer.text
@@ -173,7 +173,7 @@ async def test_a_known_pco_id_becomes_a_supplied_link(church: Any) -> None:
     assert len(await church.rows(Link)) == 2
 
 
-async def test_pco_ids_sent_before_connecting_belong_to_the_organization_that_is_connected(church: Any) -> None:
+async def test_pco_ids_sent_before_connecting_belong_to_the_organization_connected_next(church: Any) -> None:
     await put(church, [person("a", pco_id="11"), person("b", pco_id="12"), person("c", pco_id="13")])
     assert counts(await put(church, [person("a", pco_id="11")])) == (0, 0, 1, 0)
     members = {one["external_id"]: one["id"] for one in (await church.call("GET", "/members"))["items"]}
@@ -201,8 +201,8 @@ async def test_pco_ids_sent_between_two_organizations_belong_to_the_next_one(chu
     assert [(link.pco_id, link.pco_organization_id) for link in await church.rows(Link)] == [("11", "88")]
 
 
-async def test_pco_ids_of_the_former_organization_are_no_news_while_nothing_is_connected(church: Any) -> None:
-    """Coming back must find everybody where they were: nobody twice, nothing to write."""
+async def test_pco_ids_of_the_former_organization_change_nothing_while_disconnected(church: Any) -> None:
+    """A reconnect finds every link again: no duplicates, nothing to write."""
     await church.connect()
     pulled = await church.add()
     await church.link(pulled["id"], "11")
@@ -221,7 +221,7 @@ async def test_pco_ids_of_the_former_organization_are_no_news_while_nothing_is_c
     assert links == {("11", "77"), ("12", "77")}
 
 
-async def test_a_pco_id_sent_later_is_news_once(church: Any) -> None:
+async def test_a_pco_id_sent_later_changes_the_member_once(church: Any) -> None:
     await church.connect()
     await put(church, [person("a")])
     await church.events()
@@ -231,7 +231,7 @@ async def test_a_pco_id_sent_later_is_news_once(church: Any) -> None:
     assert counts(await put(church, [person("a", pco_id="11")])) == (0, 0, 1, 0)
 
 
-async def test_a_member_that_a_pull_made_is_taken_over_by_its_pco_id(church: Any) -> None:
+async def test_a_member_added_by_a_pull_is_found_by_its_pco_id(church: Any) -> None:
     await church.connect()
     pulled = await church.add(first_name="Ann")
     await church.link(pulled["id"], "11")
@@ -241,7 +241,7 @@ async def test_a_member_that_a_pull_made_is_taken_over_by_its_pco_id(church: Any
     assert len(await church.rows(Member)) == 1
 
 
-async def test_members_that_the_platform_does_not_know_stay_in_their_family(church: Any) -> None:
+async def test_members_unknown_to_the_platform_stay_in_their_family(church: Any) -> None:
     await put(church, [person("a"), person("b")], [FAMILY])
     (family,) = (await church.call("GET", "/families"))["items"]
     pulled = await church.add(first_name="Pulled")
@@ -284,7 +284,7 @@ async def test_two_churches_use_the_same_ids(church: Any, another: Any) -> None:
     assert {member.last_name for member in await church.rows(Member)} == {"Smith"}
 
 
-async def test_a_thousand_members_with_their_families_are_quick(church: Any) -> None:
+async def test_a_thousand_members_with_their_families_take_few_statements(church: Any) -> None:
     members = [
         person(f"m{n}", email=f"m{n}@example.org", phone=f"+1 212 555 {n:04}", address={"city": "Ulm"})
         for n in range(1000)
@@ -304,8 +304,8 @@ async def test_a_thousand_members_with_their_families_are_quick(church: Any) -> 
     print("bulk:", [f"{seconds:.2f} s" for seconds in took])  # noqa: T201
 
 
-async def test_links_of_another_organization_and_those_that_ended_stay_as_they_are(church: Any) -> None:
-    """A member whom a pull made is taken over by the platform: that is news to the organization in use alone."""
+async def test_links_of_another_organization_and_ended_links_stay_unchanged(church: Any) -> None:
+    """The platform names a member added by a pull: this changes only the link in use."""
     await church.connect()
     pulled = await church.add()
     former = {"pco_organization_id": "66", "state": "gone", "agreed": {"first_name": "Ann"}}
@@ -318,7 +318,7 @@ async def test_links_of_another_organization_and_those_that_ended_stay_as_they_a
     }
 
 
-async def test_who_is_gone_is_not_brought_back_by_the_id(church: Any) -> None:
+async def test_a_supplied_id_does_not_restore_a_gone_person(church: Any) -> None:
     await church.connect()
     pulled = await church.add()
     await church.link(pulled["id"], "21", state="gone", agreed={"first_name": "Ann"})
@@ -327,7 +327,7 @@ async def test_who_is_gone_is_not_brought_back_by_the_id(church: Any) -> None:
 
 
 # Kind: identity is lost to what was known before somebody asked.
-async def test_an_old_number_is_of_who_was_kept_at_last(church: Any) -> None:
+async def test_an_old_id_leads_to_the_finally_kept_person(church: Any) -> None:
     await church.connect()
     kept, merged = await church.add(first_name="Kept"), await church.add(first_name="Merged")
     await put(church, [person("a", pco_id="12"), person("b")])
@@ -355,7 +355,7 @@ async def test_an_old_number_is_of_who_was_kept_at_last(church: Any) -> None:
 
 
 # Kind: advice that nobody can follow.
-async def test_another_number_takes_the_place_of_one_that_nobody_has(church: Any) -> None:
+async def test_another_id_replaces_one_that_does_not_exist(church: Any) -> None:
     await church.connect()
     await put(church, [person("a", pco_id="21"), person("b", pco_id="22"), person("c", pco_id="23")])
     for external_id, state in (("a", "gone"), ("b", "missing")):
@@ -376,7 +376,7 @@ async def test_another_number_takes_the_place_of_one_that_nobody_has(church: Any
     ("moved", "state", "ended"),
     [("88", "connected", "another"), ("77", "disconnected", "disconnected"), ("77", "reconnect_required", None)],
 )
-async def test_what_was_to_be_looked_at_ends_with_its_organization(
+async def test_queued_refreshes_end_with_their_organization(
     church: Any, moved: str, state: str, ended: str | None
 ) -> None:
     async with church.app.state.runtime.sessions.begin() as session:
@@ -401,7 +401,7 @@ async def test_what_was_to_be_looked_at_ends_with_its_organization(
         assert row.finished_at is not None
 
 
-async def test_what_was_doubled_is_looked_at_when_its_organization_is_connected_again(church: Any) -> None:
+async def test_strays_are_settled_when_their_organization_is_connected_again(church: Any) -> None:
     ann = await church.add()
     record = {"record_id": UUID(ann["id"]), "intent_id": UUID(ann["id"]), "made_at": AUTHORIZED.occurred_at}
     for pco_organization_id, settled_at in (("77", None), ("66", None)):

@@ -1,4 +1,4 @@
-"""A conflict tells when each side was edited, as far as that is known, and the times decide nothing."""
+"""A conflict shows when each side was edited, as far as known. The times decide nothing."""
 
 from datetime import datetime
 from typing import Any
@@ -24,19 +24,19 @@ NO_TIMES = """
 
 
 async def newest(stage: Stage, site: Site) -> dict[str, Any]:
-    """What was told last of the only conflict."""
+    """The last published state of the only conflict."""
     version = await site.database.value("SELECT version FROM conflict WHERE organization_id = $1", site.organization_id)
     return (await stage.told(site, "people.conflict.v1", version))[-1][1]
 
 
 async def times_of(stage: Stage, site: Site) -> dict[str, ConflictField]:
-    """The fields as told last."""
+    """The fields as last published."""
     fact = await newest(stage, site)
     return {field["field"]: ConflictField.model_validate(field) for field in fact["fields"]}
 
 
 async def in_conflict(site: Site) -> None:
-    """Bruno's phone and last name are edited on both sides, the birthdate here alone."""
+    """Bruno's phone and last name are edited on both sides, the birthdate only here."""
     await site.sync()
     await site.change("Bruno", phone="(212) 555-0150", last_name="Ours", birthdate="1980-02-03")
     site.edit_contact("Bruno", "PhoneNumber", number="(212) 555-0160")
@@ -51,7 +51,7 @@ def edited_there(site: Site) -> tuple[datetime, datetime]:
     return datetime.fromisoformat(phone["updated_at"]), datetime.fromisoformat(person["updated_at"])
 
 
-async def test_a_contact_has_a_time_of_its_own_and_a_person_one_for_all_fields(site: Site, stage: Stage) -> None:
+async def test_a_contact_has_its_own_time_and_a_person_has_one_for_all_fields(site: Site, stage: Stage) -> None:
     await in_conflict(site)
     fields = await times_of(stage, site)
     phone_at, person_at = edited_there(site)
@@ -64,7 +64,7 @@ async def test_a_contact_has_a_time_of_its_own_and_a_person_one_for_all_fields(s
 
 
 async def test_a_time_stays_while_the_value_does(site: Site, stage: Stage) -> None:
-    """The person's moves with every other edit there, and the contact's with its label."""
+    """The person's time changes with every edit there, and the contact's with its label."""
     await in_conflict(site)
     before = await times_of(stage, site)
     (phone,) = site.contacts("Bruno", "PhoneNumber")
@@ -89,7 +89,7 @@ async def test_a_time_stays_while_the_value_does(site: Site, stage: Stage) -> No
     assert moved["last_name"].theirs_changed_before == before["last_name"].theirs_changed_before
 
 
-async def test_a_contact_that_is_gone_is_known_by_the_read_that_showed_it(site: Site, stage: Stage) -> None:
+async def test_a_deleted_contact_has_the_time_of_the_read_that_showed_it(site: Site, stage: Stage) -> None:
     await site.sync()
     await site.change("Bruno", phone="(212) 555-0150")
     (phone,) = site.contacts("Bruno", "PhoneNumber")
@@ -115,8 +115,8 @@ async def test_a_family_has_a_time_for_all_fields(site: Site, stage: Stage) -> N
     assert (field.theirs_changed_at, field.theirs_changed_before) == (None, datetime.fromisoformat(home["updated_at"]))
 
 
-async def test_times_that_come_later_decide_nothing(site: Site, stage: Stage) -> None:
-    """A conflict from before they were told gets them with the next sync, and a decision on the way stays valid."""
+async def test_times_that_become_known_later_decide_nothing(site: Site, stage: Stage) -> None:
+    """An older conflict without times gets them with the next sync, and a pending decision stays valid."""
     await in_conflict(site)
     expected = await times_of(stage, site)
     await site.database.fetch(NO_TIMES, site.organization_id)
@@ -151,7 +151,7 @@ async def test_times_that_come_later_decide_nothing(site: Site, stage: Stage) ->
 
 
 # Kind: the lag that shows the value from before the edit.
-async def test_a_read_that_lags_moves_no_time(staging: Staging) -> None:
+async def test_a_stale_read_changes_no_time(staging: Staging) -> None:
     async with staging("lagged-times", PCO_STALENESS_HORIZON_SECONDS=15) as stage:
         site = await stage.site()
         site.horizon_seconds = 15

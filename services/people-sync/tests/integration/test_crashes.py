@@ -1,8 +1,8 @@
 """People-sync killed before, during and after every kind of call to Planning Center and every kind of commit.
 
-Each story starts from copies of one church and one database. The kinds come from a run that nobody disturbs; then each
-is met by SIGKILL in a copy of its own, and a new process carries on. In the end both sides must be as they are
-without the kill: nobody and nothing doubled, lost or different.
+Each story starts from copies of one church and one database. An undisturbed run gives the kinds. Each kind is then hit
+by SIGKILL in a copy of its own, and a new process continues. In the end both sides must equal those of the undisturbed
+run: nothing doubled, lost or different.
 """
 
 import logging
@@ -56,7 +56,7 @@ STORIES: Final = {"full": "sync", "incremental": "sync", "proof": "proof"}
 
 @dataclass(slots=True)
 class Prepared:
-    """Where the stories start."""
+    """The starting point of the stories."""
 
     ground: Ground
     templates: dict[str, str]
@@ -66,11 +66,11 @@ class Prepared:
 async def prepared(
     tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
 ) -> AsyncIterator[Prepared]:
-    """A church in sync, changed on both sides since; copies of it, and a database with the run queued per story."""
+    """A church in sync, changed on both sides since; per story a copy of it, and a database with a queued run."""
     folder = tmp_path_factory.mktemp("crashes")
     url = await databases.create("people_sync")
     rows = await left_behind(folder, url, kafka_server, keys, lender, _change_both_sides)
-    # The organization's country is asked for once: that is to be met too.
+    # The country is read once per organization, and that request must be hit too.
     await Database(url).fetch("UPDATE connection SET country_code = NULL")
     templates = {}
     for story, purpose in STORIES.items():
@@ -131,7 +131,7 @@ async def _undisturbed(prepared: Prepared, story: str) -> Undisturbed:
 
 
 async def _killed(prepared: Prepared, story: str, kill: Kill, expected: Undisturbed) -> str | None:
-    """Why it did not end as undisturbed; None if it did."""
+    """The difference from the undisturbed end; None if there is none."""
     async with copied(prepared.ground, prepared.templates[story]) as copy:
 
         async def through() -> str | None:
@@ -157,7 +157,7 @@ async def test_killed_around_every_kind_of_call_and_commit(prepared: Prepared) -
 async def test_killed_at_instants_drawn_by_seed_in_a_large_church(
     tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
 ) -> None:
-    """One process after another dies in the same run, from its first page to its last household."""
+    """Several processes die in turn in the same run, from its first page to its last household."""
     folder = tmp_path_factory.mktemp("large")
     template = await databases.create("people_sync")
     await _members_of_a_large_church(folder, template, kafka_server, keys, lender)
@@ -190,7 +190,7 @@ async def test_killed_at_instants_drawn_by_seed_in_a_large_church(
 
 
 async def _members_of_a_large_church(folder: Path, url: str, kafka: str, keys: KeyRing, lender: Lender) -> None:
-    """New members in families, and a run queued that no process has begun."""
+    """New members in families, and a queued run that no process has begun."""
     env = environment(
         keys,
         database=url,
@@ -229,7 +229,7 @@ async def _members_of_a_large_church(folder: Path, url: str, kafka: str, keys: K
 
 
 def _drawn(instants: list[str]) -> list[Kill]:
-    """Instants of the undisturbed run, in its order; `nth` counts from the one before, as each process does."""
+    """Instants of the undisturbed run, in order; `nth` counts from the previous one, as each process does."""
     draw = random.Random(SEED)
     positions = sorted(draw.sample(range(len(instants)), min(LARGE_KILLS, len(instants))))
     kills = []

@@ -1,4 +1,4 @@
-"""Decisions about conflicts, as conflict-service tells them: carried out on both sides, or not at all."""
+"""Decisions about conflicts from conflict-service: carried out on both sides, or not at all."""
 
 import re
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ OUR_PHONE, THEIR_PHONE = "(212) 555-0150", "(212) 555-0160"
 
 
 async def in_conflict(site: Site) -> dict[str, Any]:
-    """Bruno's phone differs, and each side has another edit beside it: the whole record is in conflict."""
+    """Bruno's phone differs, and each side has a further edit, so the whole record is in conflict."""
     await site.sync()
     await site.change("Bruno", phone=OUR_PHONE, birthdate="1980-02-03")
     site.edit_contact("Bruno", "PhoneNumber", number=THEIR_PHONE)
@@ -50,7 +50,7 @@ async def conflict_of(site: Site, name: str) -> dict[str, Any]:
 
 
 def decision(site: Site, conflict: dict[str, Any], choices: dict[str, Choice], **more: Any) -> ConflictResolved:
-    """What conflict-service tells."""
+    """The fact that conflict-service publishes."""
     return ConflictResolved(
         **{
             "organization_id": site.organization_id,
@@ -69,7 +69,7 @@ def decision(site: Site, conflict: dict[str, Any], choices: dict[str, Choice], *
 
 
 async def decide(stage: Stage, site: Site, conflict: dict[str, Any], choices: dict[str, Choice]) -> dict[str, Any]:
-    """Decide, and wait for the answer: the conflict as it is then."""
+    """Decide and wait for the outcome; gives the conflict after that."""
     asked = decision(site, conflict, choices)
     await publish(stage.kafka, asked, CONFLICT_SERVICE)
     return await answered(site, asked)
@@ -77,7 +77,9 @@ async def decide(stage: Stage, site: Site, conflict: dict[str, Any], choices: di
 
 @asynccontextmanager
 async def stopped(service: Service) -> AsyncIterator[None]:
-    """Two of different databases are one group of consumers, and the wrong one may take what is published."""
+    """Stop the stage's service, because services with different databases share a consumer group, and the wrong one
+    could take a message.
+    """
     await service.stop()
     try:
         yield
@@ -86,7 +88,7 @@ async def stopped(service: Service) -> AsyncIterator[None]:
 
 
 async def answered(site: Site, asked: ConflictResolved) -> dict[str, Any]:
-    """The conflict once the decision is answered."""
+    """Wait until the decision is answered; gives the conflict."""
 
     async def known() -> dict[str, Any] | None:
         (row,) = await site.database.fetch("SELECT * FROM conflict WHERE id::text = $1", asked.conflict_id)
@@ -97,7 +99,7 @@ async def answered(site: Site, asked: ConflictResolved) -> dict[str, Any]:
 
 
 async def nothing_more(site: Site) -> None:
-    """The next sync writes nothing on either side, and finds no conflict."""
+    """Check that the next sync writes nothing on either side, and finds no conflict."""
     await site.believable()
     mark = site.mark()
     before = await site.database.value("SELECT count(*) FROM effect WHERE organization_id = $1", site.organization_id)
@@ -121,7 +123,7 @@ async def here(site: Site, first_name: str = "Bruno") -> tuple[str, str, str | N
 
 
 async def history(site: Site, first_name: str = "Bruno") -> set[tuple[str, str, str | None]]:
-    """Side, field and person of what a decision did."""
+    """Side, field and person of a decision's effects."""
     member = await site.member(first_name)
     items = (await site.call("GET", f"/members/{member['id']}/history"))["items"]
     return {(item["side"], item["field"], item["by_name"]) for item in items if item["rule"] == "decided"}
@@ -147,8 +149,8 @@ async def test_field_by_field(site: Site, stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("choice", ["ours", "theirs"])
-async def test_what_a_rule_decided_has_its_name(site: Site, stage: Stage, choice: Choice) -> None:
-    """On either side, beside what a person decided later; and each change is found by its rule."""
+async def test_a_rules_effects_have_its_name(site: Site, stage: Stage, choice: Choice) -> None:
+    """On both sides, also next to a person's later decision; and each effect is found by its rule."""
     conflict = await in_conflict(site)
     before = (await here(site), there(site))
     rule_id, name = str(uuid4()), "For phones, Planning Center is right"
@@ -182,8 +184,8 @@ async def test_what_a_rule_decided_has_its_name(site: Site, stage: Stage, choice
     await nothing_more(site)
 
 
-async def test_many_are_carried_out_beside_each_other(site: Site, stage: Stage) -> None:
-    """A few at a time; who waits at a screen is not behind them. A refusal is that one record's own."""
+async def test_many_decisions_are_carried_out_in_parallel(site: Site, stage: Stage) -> None:
+    """A few at a time; an urgent one does not wait for all of them. A refusal concerns only its record."""
     names = ["Adam", "Alan", "Amy", "Bruno", "Carl", "Cora", "Dora", "Lee", "Max", "Ned"]
     await site.sync()
     for name in names:
@@ -232,8 +234,8 @@ async def test_one_side_wins_everything(site: Site, stage: Stage, choice: Choice
     await nothing_more(site)
 
 
-async def test_what_was_decided_is_undone_on_both_sides(site: Site, stage: Stage) -> None:
-    """At once, and not by the next run; it is an edit like any other, which no run takes back."""
+async def test_a_decision_is_undone_on_both_sides(site: Site, stage: Stage) -> None:
+    """At once, not by the next run. The undo is an ordinary edit that no run reverts."""
     conflict = await in_conflict(site)
     choices: dict[str, Choice] = {"phone": "theirs", "last_name": "theirs", "birthdate": "ours"}
     await decide(stage, site, conflict, choices)
@@ -261,7 +263,7 @@ async def test_both_are_kept_different_until_one_changes(site: Site, stage: Stag
     again = await conflict_of(site, "Bruno")
     assert (again["state"], [field["field"] for field in again["fields"]]) == ("open", ["phone"])
     assert {one["field"] for one in await kept(site)} == {"last_name", "birthdate"}
-    # Settled, and different again in the very same way: that is a change, since nothing is kept different any more.
+    # Settled, then different again in the same way: a change, since nothing is kept different any more.
     await site.believable()
     assert (await decide(stage, site, again, {"phone": "theirs"}))["state"] == "resolved"
     await site.believable()
@@ -271,7 +273,7 @@ async def test_both_are_kept_different_until_one_changes(site: Site, stage: Stag
 
 
 async def test_keeping_different_is_shown_and_ended(site: Site, stage: Stage) -> None:
-    """Also where nothing was ever agreed: it is asked again, and not decided by the choice for first matches."""
+    """Also without agreed values: the field is asked about again, not decided by the first-match choice."""
     await site.settings(first_match="planning_center")
     await in_conflict(site)
     ours, theirs = await here(site), there(site)
@@ -299,7 +301,7 @@ async def test_keeping_different_is_shown_and_ended(site: Site, stage: Stage) ->
 
 
 async def kept(site: Site) -> list[dict[str, Any]]:
-    """What is kept different of Bruno, as shown."""
+    """Bruno's kept differences, as shown."""
     items: list[dict[str, Any]] = (await site.call("GET", f"{await path_of(site)}/differences"))["items"]
     return items
 
@@ -311,7 +313,7 @@ async def path_of(site: Site) -> str:
 # Kind: an answer applied to more than was shown.
 @pytest.mark.parametrize("side", ["here", "there"])
 @pytest.mark.parametrize("field", ["of the conflict", "another"])
-async def test_a_side_that_moved_is_not_overwritten(site: Site, stage: Stage, side: str, field: str) -> None:
+async def test_a_side_that_changed_is_not_overwritten(site: Site, stage: Stage, side: str, field: str) -> None:
     conflict = await in_conflict(site)
     values = {"phone": "(212) 555-0199"} if field == "of the conflict" else {"first_name": "Bruno", "gender": "Male"}
     if side == "here":
@@ -336,7 +338,7 @@ async def test_a_side_that_moved_is_not_overwritten(site: Site, stage: Stage, si
 
 
 async def test_a_family_that_is_renamed_overtakes_nothing(site: Site, stage: Stage) -> None:
-    """A decision is compared with the values alone."""
+    """A decision is only compared with the values."""
     conflict = await in_conflict(site)
     member = await site.member("Bruno")
     family = await site.database.value("SELECT family_id::text FROM family_member WHERE member_id = $1", member["id"])
@@ -348,7 +350,7 @@ async def test_a_family_that_is_renamed_overtakes_nothing(site: Site, stage: Sta
 
 
 async def test_a_decision_is_carried_out_once(site: Site, stage: Stage) -> None:
-    """Told twice, late, and for another organization."""
+    """Published twice, late, and for another organization."""
     conflict = await in_conflict(site)
     names = ("phone", "last_name", "birthdate")
     first = decision(site, conflict, dict.fromkeys(names, "ours"))
@@ -360,7 +362,7 @@ async def test_a_decision_is_carried_out_once(site: Site, stage: Stage) -> None:
     ours = await here(site)
     for one in (late, first):
         await publish(stage.kafka, one, CONFLICT_SERVICE)
-    # Behind them in the same partition.
+    # After them in the same partition.
     last = decision(site, conflict, dict.fromkeys(names, "theirs"))
     await publish(stage.kafka, last, CONFLICT_SERVICE)
     await nothing_more(site)
@@ -368,14 +370,14 @@ async def test_a_decision_is_carried_out_once(site: Site, stage: Stage) -> None:
     assert list((await conflict_of(site, "Bruno"))["answered"]) == [first.decision_id]
 
 
-async def test_fields_that_the_conflict_does_not_have(site: Site, stage: Stage) -> None:
+async def test_a_decision_about_other_fields_than_the_conflicts(site: Site, stage: Stage) -> None:
     conflict = await in_conflict(site)
     found = await decide(stage, site, conflict, {"phone": "ours", "email": "theirs"})
     assert (found["state"], found["values_version"]) == ("open", conflict["values_version"])
 
 
 async def test_during_a_full_run(site: Site, stage: Stage) -> None:
-    """Not put off until the run is through."""
+    """Not postponed until the run has ended."""
     conflict = await in_conflict(site)
     await site.change("Carl", phone="(212) 555-0170")
     async with site.held_up("Carl"):
@@ -390,8 +392,8 @@ async def test_during_a_full_run(site: Site, stage: Stage) -> None:
     await nothing_more(site)
 
 
-async def test_what_planning_center_refuses_waits(site: Site, stage: Stage) -> None:
-    """The parts stand by themselves; the vendor's reason is told, and the next sync sends the refused one again."""
+async def test_a_refused_part_waits_for_the_next_sync(site: Site, stage: Stage) -> None:
+    """Each part is accepted or refused by itself; the vendor's reason is shown, and the next sync sends the part again."""
     conflict = await in_conflict(site)
     refusal = site.control.refuse("number", "validation", organization_id=site.church.id)
     choices: dict[str, Choice] = {"phone": "ours", "last_name": "theirs", "birthdate": "ours"}
@@ -409,7 +411,7 @@ async def test_what_planning_center_refuses_waits(site: Site, stage: Stage) -> N
     await nothing_more(site)
 
 
-async def test_decided_while_there_is_no_connection(site: Site, stage: Stage) -> None:
+async def test_a_decision_without_a_connection(site: Site, stage: Stage) -> None:
     conflict = await in_conflict(site)
     await site.database.fetch(
         "UPDATE connection SET state = 'reconnect_required' WHERE organization_id = $1", site.organization_id
@@ -428,7 +430,7 @@ async def test_decided_while_there_is_no_connection(site: Site, stage: Stage) ->
 
 
 async def test_a_second_decision_within_the_horizon(site: Site, stage: Stage) -> None:
-    """Planning Center still shows the value from before the first one: it is not taken for an edit."""
+    """Planning Center still shows the value from before the first decision, which does not count as an edit."""
     first = await in_conflict(site)
     names = ("phone", "last_name", "birthdate")
     await decide(stage, site, first, dict.fromkeys(names, "ours"))
@@ -446,7 +448,7 @@ async def test_a_second_decision_within_the_horizon(site: Site, stage: Stage) ->
 
 
 async def test_a_family(site: Site, stage: Stage) -> None:
-    """Its name from there, and then from here."""
+    """First Planning Center's name wins, then ours."""
     await site.sync()
     family = await site.family_of("Baker Household")
     await site.call("PATCH", f"/families/{family['id']}", {"name": "Baker here"})
@@ -503,14 +505,14 @@ async def test_deleted_here_while_a_decision_waits(site: Site, stage: Stage) -> 
     assert there(site) == theirs
 
 
-# --- what a review proved ---------------------------------------------------------------------------------------------
+# --- faults found in a review -----------------------------------------------------------------------------------------
 
 NAMES = ("phone", "last_name", "birthdate")
 
 
 # Kind: the lag that shows the value from before the decision.
-async def test_a_read_that_lags_lets_go_of_no_conflict(stage: Stage, staging: Staging) -> None:
-    """It shows the last agreed value again: the administrator's choice was taken for nothing, and overwritten."""
+async def test_a_stale_read_ends_no_conflict(stage: Stage, staging: Staging) -> None:
+    """The read shows the last agreed value again; the administrator's choice was dropped and overwritten."""
     async with stopped(stage.service), staging("lagged", PCO_STALENESS_HORIZON_SECONDS=6) as lagged:
         site = await lagged.site()
         site.horizon_seconds = 6
@@ -528,7 +530,7 @@ async def test_a_read_that_lags_lets_go_of_no_conflict(stage: Stage, staging: St
         assert (await here(site))[0] == there(site)[0] == THEIR_PHONE
 
 
-# Kind: a decision that nobody is at work on.
+# Kind: a decision that no worker has.
 async def test_a_decision_taken_before_the_first_sync_of_a_connection(site: Site, stage: Stage) -> None:
     conflict = await in_conflict(site)
     former, elsewhere = site.church, await stage.site()
@@ -546,8 +548,8 @@ async def test_a_decision_taken_before_the_first_sync_of_a_connection(site: Site
     assert there(site) == await here(site)
 
 
-async def test_a_decision_taken_while_the_connection_comes_back(site: Site, stage: Stage) -> None:
-    """It was read as away, and the fact that it is back did not see the decision."""
+async def test_a_decision_taken_during_a_reconnect(site: Site, stage: Stage) -> None:
+    """The decision saw the connection as away, and the fact about the reconnect did not see the decision."""
     conflict = await in_conflict(site)
     await site.database.fetch(
         "UPDATE connection SET state = 'reconnect_required' WHERE organization_id = $1", site.organization_id
@@ -563,8 +565,8 @@ async def test_a_decision_taken_while_the_connection_comes_back(site: Site, stag
 
 
 # Kind: told as done, and not done.
-async def test_ours_wins_also_where_a_contact_was_cleared_before(site: Site, stage: Stage) -> None:
-    """What the cleared one has left there is a difference that is kept, and is decided about too."""
+async def test_ours_wins_also_after_a_contact_was_cleared(site: Site, stage: Stage) -> None:
+    """The contact left there after the clearing is a kept difference, and the decision covers it too."""
     await site.sync()
     attributes = {"number": "(212) 555-0121", "location": "Home", "primary": False}
     site.mutate({"op": "create", "type": "PhoneNumber", "id": site.person("Bruno")["id"], "attributes": attributes})
@@ -582,7 +584,7 @@ async def test_ours_wins_also_where_a_contact_was_cleared_before(site: Site, sta
     await nothing_more(site)
 
 
-async def test_a_birthdate_without_a_year_is_told_as_not_sent(site: Site, stage: Stage) -> None:
+async def test_a_birthdate_without_a_year_is_reported_as_not_sent(site: Site, stage: Stage) -> None:
     """1885 means unknown: Planning Center's year says more, and stays."""
     await site.sync()
     await site.change("Bruno", birthdate="1980-02-03")
@@ -624,7 +626,7 @@ async def test_a_primary_contact_who_was_deleted_cannot_be_kept(site: Site, stag
 
 
 # Kind: kept different, forgotten or remembered too long.
-async def test_a_value_that_goes_away_and_comes_back_is_still_kept_different(site: Site, stage: Stage) -> None:
+async def test_a_value_that_changes_and_comes_back_is_still_kept_different(site: Site, stage: Stage) -> None:
     conflict = await in_conflict(site)
     await decide(stage, site, conflict, dict.fromkeys(NAMES, "both"))
     await site.believable()
@@ -636,8 +638,8 @@ async def test_a_value_that_goes_away_and_comes_back_is_still_kept_different(sit
     await nothing_more(site)
 
 
-async def test_what_became_equal_is_kept_different_no_more(site: Site, stage: Stage) -> None:
-    """Also by going back to the last agreed value on both sides: one edit afterwards is no conflict."""
+async def test_equal_values_are_no_longer_kept_different(site: Site, stage: Stage) -> None:
+    """Also after both sides return to the last agreed value: a later edit of one side is no conflict."""
     await site.sync()
     agreed = (await site.member("Bruno"))["phone"]
     conflict = await in_conflict(site)
@@ -654,8 +656,8 @@ async def test_what_became_equal_is_kept_different_no_more(site: Site, stage: St
     assert (await site.sync())["counts"]["updated_there"] == 1
 
 
-async def test_what_moves_while_it_is_carried_out_is_told(site: Site, stage: Stage) -> None:
-    """Our side has changed already: the sentence does not say that nothing was applied."""
+async def test_a_change_during_a_decision_is_reported(site: Site, stage: Stage) -> None:
+    """Our side has already changed, so the sentence must not say that nothing was applied."""
     conflict = await in_conflict(site)
     hold = site.fault(
         {"kind": "hold", "when": "before", "if_gone": "lost"}, method="GET", path="/people/[0-9]+$", nth=2
@@ -678,8 +680,8 @@ async def test_what_moves_while_it_is_carried_out_is_told(site: Site, stage: Sta
 
 
 # Kind: the answer is no JSON:API.
-async def test_an_answer_that_is_a_page_carries_nothing_out(site: Site, stage: Stage) -> None:
-    """A proxy's page says nothing about the person: the decision waits, and is carried out once answers are back."""
+async def test_an_answer_in_html_carries_nothing_out(site: Site, stage: Stage) -> None:
+    """A proxy's page says nothing about the person, so the decision waits until Planning Center answers again."""
     conflict = await in_conflict(site)
     ours, theirs = await here(site), there(site)
     fault = site.fault({"kind": "respond", "status": 200, "body": "html"}, method="GET", path="/people/[0-9]+$")
@@ -694,7 +696,7 @@ async def test_an_answer_that_is_a_page_carries_nothing_out(site: Site, stage: S
     assert await here(site) == there(site) == theirs
 
 
-async def test_an_outage_of_a_minute_throws_no_decision_away(site: Site, stage: Stage) -> None:
+async def test_an_outage_of_a_minute_drops_no_decision(site: Site, stage: Stage) -> None:
     conflict = await in_conflict(site)
     away = site.fault({"kind": "respond", "status": 503}, method="GET", path="/people/[0-9]+$")
     asked = decision(site, conflict, dict.fromkeys(NAMES, "ours"))

@@ -81,15 +81,15 @@ async def test_a_bad_member_is_refused_with_its_field(church: Any, change: dict[
     assert await church.events() == []
 
 
-# Kind: a value is judged before what it depends on is known.
-async def test_a_local_phone_number_is_taken_with_the_churchs_country(church: Any) -> None:
+# Kind: a value is checked before the data that it depends on is known.
+async def test_a_local_phone_number_gets_the_churchs_country(church: Any) -> None:
     await church.call("POST", "/members", ANN | {"phone": "212-555-0143"}, status=201)
     await church.connect()
     await church.add(phone="212-555-0143")
     assert (await church.call("POST", "/members", ANN | {"phone": "555"}, status=422))["errors"][0]["field"] == "phone"
 
 
-async def test_a_change_counts_the_version_and_writes_history(church: Any) -> None:
+async def test_a_change_increments_the_version_and_writes_history(church: Any) -> None:
     ann = await church.add()
     await church.events()
     changed = await church.call("PATCH", f"/members/{ann['id']}", {"last_name": "Jones", "phone": None, "version": 1})
@@ -103,7 +103,7 @@ async def test_a_change_counts_the_version_and_writes_history(church: Any) -> No
     assert all(one["can_undo"] for one in page["items"])
 
 
-async def test_what_changes_nothing_is_no_change(church: Any) -> None:
+async def test_an_unchanged_value_is_no_change(church: Any) -> None:
     ann = await church.add()
     await church.events()
     assert await church.call("PATCH", f"/members/{ann['id']}", {"last_name": "Smith"}) == ann
@@ -122,7 +122,7 @@ async def test_a_stale_version_is_a_conflict_that_says_what_to_do(church: Any) -
 
 @pytest.mark.parametrize(("kept", "cleared"), [("first_name", "last_name"), ("last_name", "first_name")])
 async def test_one_name_is_enough(church: Any, kept: str, cleared: str) -> None:
-    """Kind: what Planning Center has without a value, required here. B16."""
+    """Kind: a value that Planning Center may lack is required here. B16."""
     named = await church.add(**{cleared: ""})
     assert (named[kept], named[cleared]) == (ANN[kept], "")
     ann = await church.add()
@@ -134,13 +134,13 @@ async def test_one_name_is_enough(church: Any, kept: str, cleared: str) -> None:
     assert (await church.call("PATCH", f"/members/{ann['id']}", {"phone": None}))["version"] == 3
 
 
-async def test_whether_somebody_is_a_child_cannot_be_cleared(church: Any) -> None:
+async def test_the_child_flag_cannot_be_cleared(church: Any) -> None:
     ann = await church.add()
     problem = await church.call("PATCH", f"/members/{ann['id']}", {"child": None}, status=422)
     assert [one["field"] for one in problem["errors"]] == ["body.child"]
 
 
-# Kind: an error speaks of the form's parts and not of the reader's.
+# Kind: an error uses the program's terms instead of the reader's.
 async def test_a_long_name_has_characters_and_not_items(church: Any) -> None:
     problem = await church.call("POST", "/members", ANN | {"first_name": "x" * 101}, status=422)
     assert [one["message"] for one in problem["errors"]] == ["Use at most 100 characters."]
@@ -262,7 +262,7 @@ async def test_staff_may_read_and_not_write(church: Any, keys: KeyRing) -> None:
 
 
 @pytest.mark.parametrize("bad", ["x", "%00", "../settings/x", str(uuid4())])
-async def test_what_is_no_id_is_not_found(church: Any, bad: str) -> None:
+async def test_a_malformed_id_is_not_found(church: Any, bad: str) -> None:
     answer = await church.http.get(f"{PEOPLE}/members/{bad}")
     assert answer.status_code in {404, 422}
     assert answer.headers["content-type"] == "application/problem+json"
@@ -302,7 +302,7 @@ async def test_members_are_listed_in_pages_by_name_and_found_by_parts(church: An
     await church.call("GET", "/members?colour=red", status=422)
 
 
-async def test_every_list_is_a_file_of_all_pages_that_a_spreadsheet_carries_nothing_out_of(
+async def test_every_list_is_a_file_of_all_pages_without_formulas(
     church: Any, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spreadsheets, "AT_ONCE", 2)
@@ -386,7 +386,7 @@ async def test_members_are_filtered_by_child_and_state(church: Any) -> None:
 
 
 async def test_a_family_of_more_than_a_hundred_gains_and_loses_members(church: Any) -> None:
-    """Only who joins and who leaves is sent; the whole list is taken as well."""
+    """Only joins and leaves are sent; the whole list works too."""
     names = [
         {"external_id": f"m-{number}", "first_name": f"M{number:03}", "last_name": "Large"} for number in range(151)
     ]
@@ -407,7 +407,7 @@ async def test_a_family_of_more_than_a_hundred_gains_and_loses_members(church: A
     assert set(changed["member_ids"]) == {*ids[2:], newcomer["id"]}
     told = {key for kind, key, _ in await church.events() if kind == "MemberChanged"}
     assert told == {*ids[:2], newcomer["id"]}
-    # Twice is once.
+    # Idempotent.
     again = await church.call("PATCH", path, {"add_member_ids": [newcomer["id"]], "remove_member_ids": ids[:2]})
     assert again == changed
     assert await church.events() == []
@@ -436,7 +436,7 @@ async def test_families_are_added_changed_and_deleted(church: Any) -> None:
     assert sorted((await church.call("GET", f"/members/{ann['id']}"))["family_ids"]) == sorted(
         [smith["id"], other["id"]]
     )
-    # Being in a family is no value that Planning Center has of a person: the link stays up to date.
+    # Planning Center's person has no value for the membership, so the link stays up to date.
     (link,) = await church.rows(Link)
     assert link.compared_version == (await church.call("GET", f"/members/{ann['id']}"))["version"] == 3
     await church.events()
@@ -492,15 +492,13 @@ async def test_settings_have_defaults_and_change_field_by_field(church: Any) -> 
     assert (await church.call("GET", "/settings"))["schedule_hours"] == 8
 
 
-async def test_nothing_is_held_where_nothing_is_connected(church: Any) -> None:
+async def test_nothing_is_held_without_a_connection(church: Any) -> None:
     for answer in ("same", "different", "later"):
         shown = await church.call("POST", "/held-matches/bulk", {"answer": answer}, status=201)
         assert (shown["count"], shown["left_out"], shown["samples"]) == (0, 0, [])
 
 
-async def test_everything_is_told_again_as_it_was_told(
-    church: Any, another: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_everything_is_republished_unchanged(church: Any, another: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("servicekit.kafka.republish.BATCH", 2)
     ann, bob, cleo = [await church.add(first_name=name) for name in ("Ann", "Bob", "Cleo")]
     await church.call("POST", "/families", {"name": "Smith", "member_ids": [ann["id"], bob["id"]]}, status=201)
@@ -530,7 +528,7 @@ async def test_everything_is_told_again_as_it_was_told(
     assert other["id"] in told
 
 
-async def test_conflicts_answers_and_erasures_are_told_again(church: Any) -> None:
+async def test_conflicts_answers_and_erasures_are_republished(church: Any) -> None:
     ann, bob = await church.add(first_name="Ann"), await church.add(first_name="Bob")
     field = {"field": "phone", "base": None, "base_known": True, "ours": "4", "theirs": "5"}
     answered = {

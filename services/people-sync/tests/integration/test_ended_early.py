@@ -1,4 +1,4 @@
-"""A run that ends amid its push tells as done what was done, and the rest as not done."""
+"""A run that ends during its push reports finished changes as done, and the rest as not done."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -33,14 +33,14 @@ async def stopped(site: Site) -> dict[str, Any]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(staging: Staging) -> AsyncIterator[Stage]:
-    """Requests are answered, however busy the machine is."""
+    """A stage whose requests never time out, however busy the machine is."""
     async with staging("early", copies=2, PCO_REQUEST_TIMEOUT_SECONDS=20, JOB_LEASE_SECONDS=30) as made:
         yield made
 
 
-# Kind: what was planned is told as done.
+# Kind: planned changes are reported as done.
 @pytest.mark.parametrize("end", [role_is_lost, stopped])
-async def test_what_was_not_done_is_told_as_not_done(
+async def test_unfinished_changes_are_reported_as_not_done(
     site: Site, end: Callable[[Site], Awaitable[dict[str, Any]]]
 ) -> None:
     await site.sync()
@@ -54,7 +54,7 @@ async def test_what_was_not_done_is_told_as_not_done(
     there = {f"New {row['last_name']}" for row in site.people("New")}
     everybody = {f"New Person{number}" for number in range(NEW)} | {"New Household"}
     assert 0 < len(there) < NEW
-    # A read that does not show yet that the role is lost takes a refusal for that one record's.
+    # A read that does not show the lost role yet treats the refusal as one record's.
     refused = names.pop("rejected", set())
     assert names == {"created_there": there, "not_done": everybody - there - refused}
     assert len(items) == NEW + 1

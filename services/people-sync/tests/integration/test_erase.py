@@ -1,4 +1,4 @@
-"""A person who was erased is in no table and comes back by no sync, until an administrator lets them."""
+"""An erased person is in no table, and no sync brings them back until an administrator lets them."""
 
 import csv
 import io
@@ -67,13 +67,13 @@ OLGAS: Final = ("Olga", "Vexler", "555-8173")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(staging: Staging) -> AsyncIterator[Stage]:
-    """Its own: nothing in the whole database may hold what was erased, and churches have people of the same names."""
+    """A stage of its own, because the test searches the whole database, and all churches have people of the same names."""
     async with staging("erase", copies=8) as made:
         yield made
 
 
 async def found(database: Database, values: tuple[str, ...]) -> dict[str, list[str]]:
-    """Where one of these values stands, by table and column: in text, JSON, arrays and bytes, of every table."""
+    """The tables and columns that hold one of these values, in text, JSON, arrays or bytes."""
     columns = await database.fetch(
         "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'"
     )
@@ -106,7 +106,7 @@ NOBODYS: Final = {
 
 
 async def messages(stage: Stage, topic: str, key: str, *, until: str) -> list[tuple[str, dict[str, Any] | None]]:
-    """The messages about a key, up to the type that is waited for: type and body, no body of a tombstone."""
+    """The messages about a key, up to the awaited type: type and body, None for a tombstone."""
     consumer = AIOKafkaConsumer(
         topic, bootstrap_servers=stage.kafka, auto_offset_reset="earliest", isolation_level="read_committed"
     )
@@ -135,7 +135,7 @@ async def history_of(site: Site, path: str) -> list[tuple[str, Any, Any]]:
 
 
 async def at_home(site: Site) -> dict[str, Any]:
-    """Bruno on both sides, edited, undone, in conflict; Olga here alone, who may be somebody there."""
+    """Bruno on both sides, edited, undone, in conflict; Olga only here, in a held match."""
     await site.settings(first_match="planning_center")
     site.edit("Bruno", last_name="Quillfeather")
     await site.visible()
@@ -157,7 +157,7 @@ async def at_home(site: Site) -> dict[str, Any]:
     return bruno
 
 
-async def test_nothing_is_left_of_them_and_no_sync_brings_them_back(site: Site, stage: Stage) -> None:
+async def test_an_erased_person_leaves_no_trace_and_stays_away(site: Site, stage: Stage) -> None:
     bruno = await at_home(site)
     person = site.person("Bruno")
     family = await site.family_of(BAKERS)
@@ -193,7 +193,7 @@ async def test_nothing_is_left_of_them_and_no_sync_brings_them_back(site: Site, 
     assert {line["place"]: line["outcome"] for line in second["lines"]}["held_matches"] == "done"
     assert (erased["by_name"], erased["on_request_of"]) == ("Test User", "person")
 
-    # The others learn of it: the topic forgets the key, and conflict-service what it has.
+    # The others are told: the topic gets a tombstone, and conflict-service erases its data.
     told = await messages(stage, "people.record.v1", str(bruno["id"]), until="tombstone")
     kind, body = told[-2]
     assert (kind, body and body["erased"]) == ("MemberRemoved", True)
@@ -219,14 +219,14 @@ async def test_nothing_is_left_of_them_and_no_sync_brings_them_back(site: Site, 
     listed = (await site.call("GET", "/erasures"))["items"]
     assert [one["id"] for one in listed] == [second["id"], erased["id"]]
 
-    # What stays says that somebody was erased, and not who.
+    # The remaining rows say that somebody was erased, but not who.
     assert await history_of(site, f"/members/{bruno['id']}") == [("erased", None, None)]
     assert (await history_of(site, f"/families/{family['id']}"))[0] == ("erased", None, None)
     await site.call("GET", f"/members/{bruno['id']}", status=404)
     after = await site.call("GET", f"/families/{family['id']}")
     assert (after["primary_contact_id"], len(after["member_ids"])) == (None, 2)
 
-    # A decision that comes late, the preview, syncs of both kinds, and one of the family: nobody comes back.
+    # A late decision, the preview, syncs of both kinds, and one of the family bring nobody back.
     late = ConflictResolved(
         organization_id=site.organization_id,
         version=2,
@@ -273,7 +273,7 @@ async def test_nothing_is_left_of_them_and_no_sync_brings_them_back(site: Site, 
 
 
 async def eventually_sent(site: Site) -> None:
-    """Until no message of the service waits to be sent."""
+    """Wait until the outbox is empty."""
 
     async def sent() -> bool:
         return bool(await site.database.value("SELECT count(*) FROM outbox") == 0)
@@ -282,7 +282,7 @@ async def eventually_sent(site: Site) -> None:
 
 
 async def full_of_them(church: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Somebody in whatever table can hold a person, in its rarest form too; then who stays in the family."""
+    """A person in every table that can hold one, in all forms; and the member who stays in the family."""
     gone = await church.add(first_name="Zelda", last_name="Quaxley", phone="(212) 555-9441", email="zq@example.org")
     stays = await church.add(first_name="Ann", last_name="Smith")
     both = {"member_ids": [gone["id"], stays["id"]], "primary_contact_id": gone["id"]}
@@ -394,8 +394,8 @@ async def full_of_them(church: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             "here": "none",
             "there": "none",
             "outcome": "created_here",
-            "sentence": "Zolda Quaxley: left out.",  # as she was called then
-            # Of a preview before she was added here: with an id that no record got.
+            "sentence": "Zolda Quaxley: left out.",  # her name at that time
+            # From a preview before she was added here, with an id that no record got.
             "plan": [{"field": "members", "here": [{"id": str(uuid4()), "pco_id": "501", "name": "Zelda Quaxley"}]}],
         },
     ):
@@ -545,11 +545,11 @@ async def full_of_them(church: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 ZELDAS: Final = ("Zelda", "zelda", "Quaxley", "quaxley", "555-9441", "zq@example.org")
 
 
-async def test_every_table_is_known_to_the_erasure(church: Any, database: str, keys: KeyRing) -> None:
+async def test_the_erasure_covers_every_table(church: Any, database: str, keys: KeyRing) -> None:
     gone, others = await full_of_them(church)
     ours = Database(database)
     before = await found(ours, ZELDAS)
-    # A table that comes later is filled here, or named with its reason; then `usecases/erase.py` knows of it.
+    # Fill a new table here, or exempt it with a reason; and extend `usecases/erase.py`.
     tables = {table.name for table in Base.metadata.tables.values()} | {"alembic_version"}
     empty = {"family_member": "our ids", "claim": "our ids", "kept_out": "our ids", "held_skipped": "see below"}
     assert {where.split(".")[0] for where in before} | NOBODYS.keys() | empty.keys() == tables
@@ -594,7 +594,7 @@ async def test_every_table_is_known_to_the_erasure(church: Any, database: str, k
         "messages",
         "planning_center",
     }
-    # Whoever is, or may be, them; not who may be somebody else as well.
+    # People who are or can only be the person, not people who may be somebody else.
     assert receipt["pco_ids"] == ["501", "503", "504"]
     file = (await church.http.get("/api/v1/people/erasures.csv")).content.decode("utf-8-sig")
     lines = list(csv.DictReader(io.StringIO(file)))
@@ -624,7 +624,7 @@ async def test_every_table_is_known_to_the_erasure(church: Any, database: str, k
     ]
     assert ("none", "none", "kept_out", None) in planned
 
-    # Nothing that is read of them is stored, nor of the one whom we may have made; a household of others is.
+    # No read of them is stored, nor of the person whom we may have created; a household of others is.
     owner = {"organization_id": "org-1", "pco_organization_id": "77"}
     values = PersonValues(first_name="Zelda", last_name="Quaxley")
     made = RemotePerson(pco_id="506", values=values, active=True, contacts={}, updated_at={}, remote_id=4711)
@@ -646,7 +646,7 @@ async def test_every_table_is_known_to_the_erasure(church: Any, database: str, k
     assert {one.pco_id for one in await church.rows(Erased) if one.kind == "member"} == {"501", "503", "504", "506"}
 
 
-async def test_an_id_that_the_platform_supplied_before_the_connection_stays_away(church: Any) -> None:
+async def test_an_erased_id_supplied_before_the_connection_stays_away(church: Any) -> None:
     ann = {"first_name": "Ann", "last_name": "Smith", "external_id": "m-1", "pco_id": "501"}
     await church.call("PUT", "/bulk", {"members": [ann], "families": []})
     (member,) = await church.rows(Member)

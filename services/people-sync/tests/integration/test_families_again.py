@@ -1,4 +1,4 @@
-"""Families that are not doubled in Planning Center: deleted and added again, or added there while a run stood still."""
+"""Families that must not be doubled in Planning Center: deleted and added again, or added there during a run."""
 
 import pytest
 from sync_harness.site import Site
@@ -10,19 +10,19 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def households_of(site: Site, *first_names: str) -> list[str]:
-    """Names of the households that one of these is in."""
+    """Names of the households with one of these people."""
     people = {int(site.person(name)["id"]) for name in first_names}
     of_them = {row["household_id"] for row in site.rows("HouseholdMembership") if row["person_id"] in people}
     return sorted(row["name"] for row in site.rows("Household") if int(row["id"]) in of_them)
 
 
-# Kind: a deleted record's counterpart is taken for nobody's.
+# Kind: a deleted record's counterpart counts as unlinked.
 @pytest.mark.parametrize("between", [True, False])
 @pytest.mark.parametrize(("name", "who"), [("Baker Household", ["Bruno", "Bea"]), ("The Bakers", ["Bruno", "Bea"])])
 async def test_deleted_here_and_added_again_is_the_same_household(
     site: Site, name: str, who: list[str], *, between: bool
 ) -> None:
-    """B9, of families: also under another name, where all of its people are in it."""
+    """B9, for families: also under another name, with all the same people."""
     await site.settings(first_match="planning_center")
     await site.sync()
     family = await site.family_of("Baker Household")
@@ -33,7 +33,7 @@ async def test_deleted_here_and_added_again_is_the_same_household(
         await site.sync()
     added = await site.family(name, *members)
     run = await site.sync()
-    # Equal in everything, it is linked; else nothing is agreed about it, and the next run compares.
+    # An equal family is linked as agreed; otherwise nothing is agreed, and the next run compares.
     outcome = "linked" if name == "Baker Household" else "later"
     assert [item["record_id"] for item in await site.items(run["id"], outcome)] == [added]
     await site.believable()
@@ -45,9 +45,9 @@ async def test_deleted_here_and_added_again_is_the_same_household(
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
 
 
-# Kind: an old plan is carried out on what is no longer so.
-async def test_a_household_added_there_while_a_run_stood_still_is_the_familys(site: Site, stage: Stage) -> None:
-    """A7, of households: the people were made long before the family's turn comes."""
+# Kind: an outdated plan is carried out.
+async def test_a_household_added_there_during_a_run_is_linked_to_the_family(site: Site, stage: Stage) -> None:
+    """A7, for households: the people were created long before the family's turn."""
     await site.sync()
     members = [await site.add(name, "New", email=f"{name.lower()}@example.org") for name in ("Nora", "Nils")]
     await site.family("New", *members)
@@ -78,7 +78,7 @@ async def test_a_household_added_there_while_a_run_stood_still_is_the_familys(si
 @pytest.mark.parametrize("looked", ["never", "between", "alone"])
 @pytest.mark.parametrize("kind", ["full", "incremental"])
 async def test_deleted_there_and_added_again_is_the_same_family(site: Site, looked: str, kind: str) -> None:
-    """B10, of households."""
+    """B10, for households."""
     await site.sync()
     await site.believable()
     family = await site.family_of("Baker Household")

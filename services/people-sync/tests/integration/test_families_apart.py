@@ -1,4 +1,4 @@
-"""Families and households of which one side knows only a part: nobody joins, leaves or stands in for somebody else."""
+"""Families and households partly unknown to one side: nobody joins, leaves or replaces somebody else."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ async def nothing_more(site: Site) -> None:
 # --- which family is which household ----------------------------------------------------------------------------------
 
 
-# Kind: one person in common makes two families one.
+# Kind: one common person merges two families.
 async def test_a_couple_is_not_the_household_of_his_parents(site: Site) -> None:
     await site.settings(first_match="planning_center")
     await site.sync()
@@ -85,9 +85,9 @@ async def test_a_couple_is_not_the_household_of_his_parents(site: Site) -> None:
     await nothing_more(site)
 
 
-# Kind: one person in common makes two of one family.
-async def test_a_family_whose_child_waits_is_the_household_of_its_name(site: Site) -> None:
-    """Dan may be the Dan there, which nobody has said yet: one of each family is known."""
+# Kind: one common person splits a family in two.
+async def test_a_family_with_a_held_child_is_the_household_of_its_name(site: Site) -> None:
+    """Dan may be the Dan there, but that is unanswered, so only one person of each family is known."""
     await site.settings(first_match="planning_center")
     dora = await site.add("Dora", "Dean", email="dora@example.org")
     await site.family("The Dean Family", dora, await site.add("Dan", "Dean", child=True))
@@ -96,9 +96,9 @@ async def test_a_family_whose_child_waits_is_the_household_of_its_name(site: Sit
     assert await homes_here(site, "Dora") == [("Dean Household", ["Dan", "Dora"])]
 
 
-# Kind: unknown to the other side is taken for missing there.
-async def test_a_family_is_the_household_of_the_same_people_as_far_as_both_sides_know_them(site: Site) -> None:
-    """Ava is not in Planning Center yet, and Abel is nobody here before the first run."""
+# Kind: a person unknown to the other side counts as missing there.
+async def test_a_family_is_the_household_with_the_same_known_people(site: Site) -> None:
+    """Ava is not in Planning Center yet, and Abel is not here before the first run."""
     await site.settings(first_match="planning_center")
     parents = [await site.add(name, "Abbot", email=f"{name.lower()}@example.org") for name in ("Alan", "Amy")]
     await site.family("The Abbots", *parents, await site.add("Ava", "Abbot", child=True, birthdate="2020-02-02"))
@@ -114,7 +114,7 @@ async def test_a_family_is_the_household_of_the_same_people_as_far_as_both_sides
 
 
 # Kind: unknown to the other side is taken for empty.
-async def test_a_primary_contact_there_who_waits_for_an_answer_stays(site: Site) -> None:
+async def test_a_held_primary_contact_there_stays(site: Site) -> None:
     await site.sync()
     await site.believable()
     await site.add("Pam", "Page")
@@ -135,7 +135,7 @@ async def test_a_primary_contact_there_who_waits_for_an_answer_stays(site: Site)
 
 
 # Kind: unknown to the other side is taken for empty.
-async def test_a_primary_contact_here_who_is_not_there_yet_stays(site: Site) -> None:
+async def test_a_primary_contact_not_created_there_yet_stays(site: Site) -> None:
     await site.sync()
     await site.believable()
     nora = await site.add("Nora", "New")
@@ -161,7 +161,7 @@ async def test_a_primary_contact_here_who_is_not_there_yet_stays(site: Site) -> 
 
 
 # Kind: unknown to the other side is taken for empty.
-async def test_a_primary_contact_who_is_gone_there_stays_here(site: Site) -> None:
+async def test_a_primary_contact_gone_there_stays_here(site: Site) -> None:
     await site.sync()
     await site.believable()
     site.delete("Bruno")
@@ -193,8 +193,8 @@ async def renamed_there_nobody_leaves(site: Site, bruno: dict[str, Any]) -> None
 # Kind: what was agreed of a former counterpart is taken for the new one's.
 @pytest.mark.parametrize("between", [True, False])
 @pytest.mark.parametrize("kind", ["full", "incremental"])
-async def test_added_again_there_a_person_stays_in_the_family(site: Site, kind: str, *, between: bool) -> None:
-    """B10: also when no sync saw that the person was gone."""
+async def test_a_person_added_again_there_stays_in_the_family(site: Site, kind: str, *, between: bool) -> None:
+    """B10: also if no sync saw that the person was gone."""
     await site.sync()
     bruno = await site.member("Bruno")
     site.delete("Bruno")
@@ -209,8 +209,8 @@ async def test_added_again_there_a_person_stays_in_the_family(site: Site, kind: 
 
 # Kind: what was agreed of a former counterpart is taken for the new one's.
 @pytest.mark.parametrize("how", ["one", "many"])
-async def test_said_to_be_the_same_a_person_stays_in_the_family(site: Site, how: str) -> None:
-    """B10: added again without what they are known by."""
+async def test_a_person_answered_as_the_same_stays_in_the_family(site: Site, how: str) -> None:
+    """B10: added again without an identifying value."""
     await site.sync()
     bruno = await site.member("Bruno")
     site.delete("Bruno")

@@ -1,4 +1,4 @@
-"""A first import large enough for many batches: everybody comes once, whichever batch a household or a person is in."""
+"""A first import of many batches: everybody is added once, whichever batch a household or person is in."""
 
 import json
 from collections import Counter
@@ -40,8 +40,8 @@ async def stage(staging: Staging) -> AsyncIterator[Stage]:
         yield made
 
 
-# Kind: work that is prepared while the work before it is not committed yet.
-async def test_everybody_comes_once_into_every_household_of_theirs(stage: Stage) -> None:
+# Kind: a batch is prepared before the previous one is committed.
+async def test_everybody_is_added_once_to_each_of_their_households(stage: Stage) -> None:
     site = await stage.site()
     run = await site.sync(within=200)
     people, households = there(site)

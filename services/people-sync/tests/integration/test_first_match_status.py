@@ -1,4 +1,4 @@
-"""Whether somebody is active is part of the first match: asked, counted, and nobody's to decide by default (B13)."""
+"""The active status is part of the first match: asked about, counted, and never decided by default (B13)."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ async def status(site: Site) -> tuple[bool, bool]:
 
 
 async def found_inactive(site: Site, **values: Any) -> str:
-    """Nina is active here, and the only match is inactive there; gives her id here."""
+    """Nina is active here, and her only match is inactive there; gives her id here."""
     nina = await site.add("Nina", "New", email="nina@example.org", **values)
     site.create("Nina", "New", email="nina@example.org", status="inactive")
     await site.visible()
@@ -26,15 +26,15 @@ async def found_inactive(site: Site, **values: Any) -> str:
 
 
 async def outcome_of(site: Site, run: dict[str, Any], member: str) -> tuple[str, str | None]:
-    """What a run did to a member, and says of it."""
+    """A run's outcome and sentence for a member."""
     [item] = [item for item in await site.items(run["id"]) if item["record_id"] == member]
     return item["outcome"], item["sentence"]
 
 
-# Kind: a default decides where nobody was asked.
+# Kind: a default decides without a question.
 @pytest.mark.parametrize("answer", ["planning_center", "ours", "ask"])
 async def test_nobody_becomes_inactive_unasked(site: Site, answer: str) -> None:
-    """Nothing else differs: that is a reason to ask, with the count, and each answer counts for it."""
+    """The status alone differs: it is asked about, with the count, and each answer applies to it."""
     nina = await found_inactive(site)
     mark = site.mark()
     run_id = await site.start()
@@ -67,7 +67,7 @@ async def test_nobody_becomes_inactive_unasked(site: Site, answer: str) -> None:
 
 # Kind: a screen says less, or more, than was done.
 async def test_a_conflict_of_a_first_match_leaves_the_other_fields_alone(site: Site, stage: Stage) -> None:
-    """Max's phone is in conflict, and nothing was agreed about it; his gender is edited here, and sent."""
+    """Max's phone is in conflict without an agreed value; his gender is edited here, and sent."""
     await site.settings(first_match="ask")
     both = await site.add("Max", "Moor", email="max@example.org", phone="(212) 555-0199")
     run = await site.sync()
@@ -93,8 +93,8 @@ async def test_a_conflict_of_a_first_match_leaves_the_other_fields_alone(site: S
 
 # Kind: an answer is applied to more than it was about.
 @pytest.mark.parametrize("choice", ["ours", "ask"])
-async def test_a_status_that_moves_later_is_taken_over(site: Site, choice: str) -> None:
-    """Of somebody with a first match where both were active, or of whom it was settled."""
+async def test_a_later_change_of_the_status_is_taken_over(site: Site, choice: str) -> None:
+    """For a first match with both sides active, or with a settled status."""
     await site.settings(first_match=choice)
     await found_inactive(site)
     both = await site.add("Max", "Moor", email="max@example.org", phone="(212) 555-0199")
@@ -135,12 +135,12 @@ async def test_a_status_stays_in_conflict_when_the_fields_beside_it_agree(site: 
     await site.call("PATCH", f"/members/{nina}", {"phone": "(212) 555-0188"})
     await site.sync()
     assert await in_conflict() == [open_status]
-    # What is typed here meanwhile goes there, and is no answer either.
+    # An edit here goes there, and is no answer about the status.
     await site.call("PATCH", f"/members/{nina}", {"birthdate": "1980-01-01"})
     await site.sync()
     assert site.person("Nina")["birthdate"] == "1980-01-01"
     assert await in_conflict() == [open_status]
-    # Nor is a field that moves there right before its write.
+    # Nor does a field that changes there right before its write count as one.
     await site.believable()
     await site.call("PATCH", f"/members/{nina}", {"last_name": "Here"})
     path = f"/people/v2/people/{site.person('Nina')['id']}$"
@@ -155,10 +155,10 @@ async def test_a_status_stays_in_conflict_when_the_fields_beside_it_agree(site: 
     assert (await status(site), await site.conflicts()) == ((True, False), {"Nina": ["open"]})
 
 
-# Kind: a default decides where nobody was asked.
+# Kind: a default decides without a question.
 @pytest.mark.parametrize("choice", [None, "planning_center", "ours", "ask"])
-async def test_an_answer_to_a_held_match_is_none_about_the_status(site: Site, choice: str | None) -> None:
-    """Who answers sees the status; what becomes of it is the church's choice, and asked where there is none."""
+async def test_an_answer_to_a_held_match_does_not_decide_the_status(site: Site, choice: str | None) -> None:
+    """The answer shows the status, but the first-match choice decides it, or is asked for."""
     if choice:
         await site.settings(first_match=choice)
     nina = await site.add("Nina", "New")
@@ -184,8 +184,8 @@ async def test_an_answer_to_a_held_match_is_none_about_the_status(site: Site, ch
 
 
 # Kind: a question that is promised is never asked.
-async def test_a_status_that_nothing_is_agreed_about_is_asked_about(site: Site) -> None:
-    """The fields were agreed on when one of them was written there, and the status was not."""
+async def test_a_status_without_an_agreed_value_is_asked_about(site: Site) -> None:
+    """The fields were agreed by a write there, but the status was not."""
     await site.sync()
     there = site.create("Nina", "New", email="nina@example.org")
     await site.visible()
@@ -205,8 +205,8 @@ async def test_a_status_that_nothing_is_agreed_about_is_asked_about(site: Site) 
 
 
 # Kind: a question that is promised is never asked.
-async def test_somebody_who_was_gone_and_is_found_again_is_asked_about(site: Site) -> None:
-    """What was agreed with the one who is gone is no agreement with this one."""
+async def test_a_gone_person_found_again_is_asked_about(site: Site) -> None:
+    """Values agreed with the gone person are not agreed with the new one."""
     await site.sync()
     site.delete("Max")
     site.create("Max", "Moor", email="max@example.org", status="inactive")
@@ -219,8 +219,8 @@ async def test_somebody_who_was_gone_and_is_found_again_is_asked_about(site: Sit
     assert [one["field"] for one in run["question"]["examples"]] == ["active"]
 
 
-# Kind: what was left different is not told.
-async def test_a_status_that_stays_different_is_told_where_fields_are_written_too(site: Site) -> None:
+# Kind: a remaining difference is not reported.
+async def test_a_status_that_stays_different_is_reported_beside_written_fields(site: Site) -> None:
     await site.settings(first_match="ours")
     nina = await found_inactive(site, birthdate="1980-01-01")
     run = await site.sync()

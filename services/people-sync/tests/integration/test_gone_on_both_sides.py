@@ -1,4 +1,4 @@
-"""Whoever was deleted here and in Planning Center is gone: nobody is asked about them, and nobody waits for them."""
+"""A person deleted on both sides is over: no question and no other person waits for them."""
 
 import pytest
 from sync_harness.site import Site
@@ -6,10 +6,10 @@ from sync_harness.site import Site
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-# Kind: what is over is never ended.
+# Kind: a finished record is never closed.
 @pytest.mark.parametrize("kind", ["full", "incremental"])
 @pytest.mark.parametrize("between", ["nothing", "full", "incremental"])
-async def test_who_is_added_again_here_is_created_there(site: Site, between: str, kind: str) -> None:
+async def test_a_member_added_again_here_is_created_there(site: Site, between: str, kind: str) -> None:
     await site.sync()
     await site.believable()
     await site.remove("Lee")
@@ -28,8 +28,8 @@ async def test_who_is_added_again_here_is_created_there(site: Site, between: str
     assert len(site.people("Lee")) == 1
 
 
-# Kind: what is over is never ended.
-async def test_nobody_is_asked_for_again_or_told_of(site: Site) -> None:
+# Kind: a finished record is never closed.
+async def test_records_deleted_on_both_sides_are_neither_read_nor_listed(site: Site) -> None:
     await site.sync()
     await site.believable()
     lee, family = await site.member("Lee"), await site.family_of("Clark Household")

@@ -1,4 +1,4 @@
-"""A bulk answer to held matches: shown first, bound to what was shown, carried out in batches."""
+"""A bulk answer to held matches: previewed, bound to the preview, carried out in batches."""
 
 import json
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ HELD = "/held-matches"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(staging: Staging) -> AsyncIterator[Stage]:
-    """Its own: ten thousand held matches are left to it."""
+    """A stage of its own, because a test leaves ten thousand held matches."""
     async with staging("bulk") as made:
         yield made
 
@@ -53,7 +53,7 @@ def ours_is_there(site: Site, first_name: str) -> bool:
 
 
 async def namesakes(site: Site, *first_names: str) -> None:
-    """People on both sides with one name and different emails: each is held."""
+    """People on both sides with the same name and different emails, so that each is held."""
     for first in first_names:
         await site.add(first, "Held", email=f"{first.lower()}.here@example.org")
         site.create(first, "Held", email=f"{first.lower()}.there@example.org")
@@ -62,7 +62,7 @@ async def namesakes(site: Site, *first_names: str) -> None:
     await site.sync()
 
 
-async def test_one_answer_acts_on_all_that_were_shown_and_on_nothing_else(site: Site) -> None:
+async def test_one_answer_acts_on_exactly_the_shown_matches(site: Site) -> None:
     await namesakes(site, "Hal", "Hope", "Hugh")
     await site.add("Hedy", "Held", email="hedy.one@example.org")
     await site.add("Hedy", "Held", email="hedy.two@example.org")
@@ -74,7 +74,7 @@ async def test_one_answer_acts_on_all_that_were_shown_and_on_nothing_else(site: 
     samples = {one["match"]["theirs"]["first_name"]: one["sentence"] for one in preview["samples"]}
     assert samples.keys() == {"Hal", "Hope", "Hugh"}
     assert samples["Hal"].startswith("Hal Held here and Hal Held in Planning Center become one person")
-    # A question that comes later is not answered with those that were shown.
+    # A later match is not answered together with the shown ones.
     await namesakes(site, "Hetty")
     wrong = {"digest": "0" * 32}
     await site.call("POST", f"{HELD}/bulk/{preview['id']}/answer", wrong, status=409)
@@ -94,7 +94,7 @@ async def test_one_answer_acts_on_all_that_were_shown_and_on_nothing_else(site: 
     assert again == end
 
 
-async def test_what_moved_meanwhile_is_skipped_and_named(site: Site) -> None:
+async def test_changed_matches_are_skipped_and_named(site: Site) -> None:
     await namesakes(site, "Hal", "Hope", "Hugh", "Hiram", "Hank")
     preview = await shown(site, "same")
     rows = await held(site)
@@ -128,7 +128,7 @@ async def test_what_moved_meanwhile_is_skipped_and_named(site: Site) -> None:
     assert [row["name"] for row in [*page["items"], *rest["items"]]] == [*said]
 
 
-async def test_two_people_who_fit_one_member_are_not_called_the_same_in_one_go(site: Site) -> None:
+async def test_two_people_are_not_both_linked_to_one_member_by_one_answer(site: Site) -> None:
     await site.add("Hal", "Held", email="hal.here@example.org")
     for number in (1, 2):
         site.create("Hal", "Held", email=f"hal.{number}@example.org")
@@ -141,7 +141,7 @@ async def test_two_people_who_fit_one_member_are_not_called_the_same_in_one_go(s
 
 
 async def many(site: Site, count: int) -> None:
-    """Held matches as rows, each with a member of its own: what a run of a large church leaves."""
+    """Held matches as rows, each with its own member, as a run of a large church leaves them."""
     base = await site.add("Many", "Held")
     await site.database.fetch(
         """
@@ -180,7 +180,7 @@ async def test_ten_thousand_are_answered_in_batches_and_no_more_at_once(site: Si
         site.organization_id,
     )
     preview = await shown(site, "same")
-    # Who is left out is nobody whom this answer would have mailed.
+    # Skipped people do not count as mailed.
     assert (preview["count"], preview["left_out"], preview["may_be_mailed"]) == (10_000, 2, 1)
     preview = await shown(site, "later", reason="name")
     assert (preview["count"], preview["left_out"]) == (10_000, 2)
@@ -194,7 +194,7 @@ async def test_ten_thousand_are_answered_in_batches_and_no_more_at_once(site: Si
     assert (await shown(site, "later", reason="name"))["count"] == 2
 
 
-async def test_filters_say_which(site: Site) -> None:
+async def test_filters_select_matches(site: Site) -> None:
     hal = await site.add("Hal", "Held", email="hal.here@example.org")
     await site.add("Hope", "Held", email="hope@example.org", child=True)
     await site.add("Hugh", "Held Jr.", birthdate="1990-02-03")

@@ -1,6 +1,7 @@
-"""Absent taken for empty (A3), where it would end an identity or lose an edit: who left, who was merged, whose contact.
+"""An absent part must not count as empty (A3): in memberships, mergers and contacts it would end a link or lose an
+edit.
 
-Each answer lacks one thing once or for a while. Nothing is decided by it, and what it hid is not lost.
+Each answer lacks one part once or for a while. Nothing is decided by it, and the hidden part is not lost.
 """
 
 from typing import Any
@@ -15,8 +16,8 @@ async def links_of(site: Site, member: dict[str, Any]) -> list[dict[str, Any]]:
     return await site.database.fetch("SELECT * FROM link WHERE record_id = $1", member["id"])
 
 
-async def test_a_membership_that_does_not_say_whose_it_is(site: Site) -> None:
-    """Whoever was to leave is not taken for gone already."""
+async def test_a_membership_without_its_person(site: Site) -> None:
+    """The person who is to leave does not count as gone already."""
     await site.sync()
     await site.regroup("Baker Household", leave=["Bea"])
     omitted = site.control.omit(
@@ -34,8 +35,8 @@ async def test_a_membership_that_does_not_say_whose_it_is(site: Site) -> None:
     assert await site.members_of("Baker Household") == ["Bruno"]
 
 
-async def test_a_merger_that_does_not_say_into_whom_is_read_again(site: Site) -> None:
-    """Nobody is gone meanwhile, and a later entry that is whole does not move the log past the unread one."""
+async def test_a_merger_without_the_kept_person_is_read_again(site: Site) -> None:
+    """Nobody counts as gone meanwhile, and a later complete entry does not move the log past the incomplete one."""
     await site.sync()
     before = await site.member("Bruno")
     bea = await site.member("Bea")
@@ -68,10 +69,10 @@ async def test_a_merger_that_does_not_say_into_whom_is_read_again(site: Site) ->
         ("Address", "/people/v2/addresses$", "address", {"zip": "06299"}),
     ],
 )
-async def test_a_contact_that_does_not_say_whose_it_is_comes_again(
+async def test_a_contact_without_its_person_is_read_again(
     site: Site, type_: str, path: str, field: str, attributes: dict[str, str]
 ) -> None:
-    """The next incremental run that is told whose contact it is takes the edit over."""
+    """The next incremental run that gets the contact's person takes the edit over."""
     await site.sync()
     name = "Alan" if type_ == "Address" else "Bruno"
     before = (await site.member(name))[field]

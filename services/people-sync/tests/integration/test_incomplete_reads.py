@@ -1,7 +1,7 @@
-"""A pull that does not get everything decides nothing about what it did not get.
+"""An incomplete pull decides nothing about the missing data.
 
-Every page fails in every way: once, so that it is read again at once, and for longer than the client's patience, so
-that the run waits or ends. Nobody is unlinked, deleted or made inactive by it, on either side.
+Every page fails in every way: once, so that the client retries at once, and for longer than the client retries, so that
+the run waits or ends. Nobody is unlinked, deleted or made inactive, on either side.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ ATTEMPTS: Final = 5
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(staging: Staging) -> AsyncIterator[Stage]:
-    """Churches of four pages."""
+    """A stage with churches of four pages."""
     async with staging("pages", rows=rows_of_many(350), copies=12) as made:
         yield made
 
@@ -57,7 +57,7 @@ def page(offset: int) -> dict[str, Any]:
 
 
 async def untouched(site: Site) -> list[Any]:
-    """What a read must never change: who is linked, who is here, who is active, what ever changed; and over there."""
+    """The data that no read may change: links, records, active status, effects; and Planning Center's side."""
     ours = await site.database.fetch(
         "SELECT (SELECT count(*) FROM link WHERE organization_id = $1 AND state = 'linked') AS linked,"
         "(SELECT count(*) FROM member WHERE organization_id = $1 AND deleted_at IS NULL AND active) AS members,"
@@ -89,7 +89,7 @@ async def test_every_page_fails_once_in_every_way(site: Site) -> None:
 
 
 async def test_every_page_fails_for_long_in_every_way(stage: Stage) -> None:
-    """The run says that it waits, and goes on from there: what was read is not read again."""
+    """The run says that it waits, and continues from there: finished pages are not read again."""
     work = [(offset, way) for offset in PAGES for way in (*OUTAGES, *NONSENSE)]
     random.Random(1).shuffle(work)
     sites = [await stage.site() for _ in range(9)]
@@ -105,7 +105,7 @@ async def test_every_page_fails_for_long_in_every_way(stage: Stage) -> None:
 
 
 async def stored_pages(site: Site, run_id: str) -> set[int]:
-    """Offsets of the pages that the run keeps. One that was under way when it began to wait is not among them."""
+    """Offsets of the stored pages, without one that was under way when the wait began."""
     query = "SELECT checkpoint -> 'pulled' -> 'position' -> 'ranges' FROM job WHERE id::text = $1"
     ranges = await site.database.value(query, run_id) or []
     return {STEP * number for start, end, *_ in ranges for number in range(start, end + 1)}
@@ -147,7 +147,7 @@ async def _fails_for_long(site: Site, offset: int, way: str) -> None:
     assert site.journal(mark, writes=True) == []
 
 
-async def test_a_large_church_read_over_a_bad_line(staging: Staging) -> None:
+async def test_a_large_church_read_over_a_bad_connection(staging: Staging) -> None:
     """Every fourth page fails, in a way drawn by seed."""
     async with staging("large", rows=rows_of_many(3000), copies=1) as stage:
         site = await stage.site()
@@ -164,13 +164,13 @@ async def test_a_large_church_read_over_a_bad_line(staging: Staging) -> None:
         assert await untouched(site) == before
 
 
-async def test_an_edit_behind_the_front_of_a_long_pull_comes_with_the_next_run(site: Site) -> None:
-    """The last page is seconds late; somebody on an early page was edited before somebody on it."""
+async def test_an_edit_on_an_already_read_page_comes_with_the_next_run(site: Site) -> None:
+    """The last page is seconds late; a person on an early page was edited before a person on the last one."""
     site.fault({"kind": "respond", "status": 503}, **page(PAGES[-1]), times=ATTEMPTS)
     run_id = await site.start()
     await site.until(run_id, "waiting")
     site.edit("First0", last_name="Early")
-    await asyncio.sleep(site.horizon_seconds + 2)  # and a second, in which the vendor counts
+    await asyncio.sleep(site.horizon_seconds + 2)  # plus a second, the vendor's precision
     site.edit("First330", last_name="Late")
     await site.until(run_id, "done")
     await site.visible()
@@ -178,9 +178,9 @@ async def test_an_edit_behind_the_front_of_a_long_pull_comes_with_the_next_run(s
     assert (await site.member("First0"))["last_name"] == "Early"
 
 
-# Kind: one bad record costs everybody.
-async def test_one_person_who_is_never_complete_makes_no_run_a_full_one(site: Site) -> None:
-    """A10: an incremental run reads that one again, and nobody else."""
+# Kind: one bad record affects all.
+async def test_a_person_who_is_never_complete_makes_no_run_a_full_one(site: Site) -> None:
+    """A10: an incremental run reads only that person again."""
     await site.sync(within=PATIENCE_SECONDS)
     row = site.rows("Person")[0]
     site.control.omit(

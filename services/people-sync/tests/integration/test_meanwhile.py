@@ -400,7 +400,7 @@ async def asks_next(site: Site) -> None:
     assert run["question"]["kind"] == "first_match"
 
 
-# Kind: a default decides where nobody was asked.
+# Kind: a default decides without a question.
 async def test_an_id_supplied_while_a_run_is_on_overwrites_nothing_unasked(site: Site) -> None:
     lea = {"external_id": "lea", "first_name": "Lea", "last_name": "Other", "email": "lea@example.org"}
     await site.call("PUT", "/bulk", {"members": [lea]})
