@@ -141,7 +141,7 @@ async def _landed(flight: dict[UUID, "asyncio.Task[None]"], *, all_: bool = Fals
 
 
 async def _next(worker: _Worker, flight: Collection[UUID]) -> RefreshColumns | None:
-    """The next due row that is not in flight. Without any, the job waits for the next due time, or ends without rows."""
+    """The next due row that is not in flight. Without one, the job waits for the next due time, or ends."""
     rows, owner = worker.refreshes.rows, worker.work.owner
     of_organization = (*(getattr(rows, name) == value for name, value in owner.items()), rows.state == "queued")
     async with worker.job.transaction() as session:

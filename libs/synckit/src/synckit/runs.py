@@ -206,7 +206,7 @@ def answered(run: R, question: str, answer: str, user: UserIdentity, now: dateti
 
 
 async def go_on(session: AsyncSession, product: Product[R, C], run: R, given: dict[str, Any], answered: list[Any]) -> R:
-    """Queue a run again whose question was answered. `given`: the answers by question that the run follows from now on."""
+    """Queue a run again whose question was answered. `given`: the answers that the run now follows, by question."""
     run = await change(
         session,
         product,

@@ -393,7 +393,7 @@ async def test_during_a_full_run(site: Site, stage: Stage) -> None:
 
 
 async def test_a_refused_part_waits_for_the_next_sync(site: Site, stage: Stage) -> None:
-    """Each part is accepted or refused by itself; the vendor's reason is shown, and the next sync sends the part again."""
+    """Each part is accepted or refused by itself. The vendor's reason is shown, and the next sync sends it again."""
     conflict = await in_conflict(site)
     refusal = site.control.refuse("number", "validation", organization_id=site.church.id)
     choices: dict[str, Choice] = {"phone": "ours", "last_name": "theirs", "birthdate": "ours"}

@@ -67,7 +67,7 @@ OLGAS: Final = ("Olga", "Vexler", "555-8173")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(staging: Staging) -> AsyncIterator[Stage]:
-    """A stage of its own, because the test searches the whole database, and all churches have people of the same names."""
+    """A stage of its own, because the test searches the whole database, and all churches have the same names."""
     async with staging("erase", copies=8) as made:
         yield made
 

@@ -1,4 +1,4 @@
-"""Two members whose people were merged in Planning Center, joined or kept: both sides, and the run afterwards."""
+"""Two members whose people were merged in Planning Center are joined or kept: both sides, and the next run."""
 
 import asyncio
 from typing import Any
@@ -28,7 +28,7 @@ async def answer(site: Site, what: str, joins: object, *, status: int = 200, **m
 
 
 async def nothing_more(site: Site) -> None:
-    """Both sides agree, and a run writes nothing."""
+    """Check that both sides agree, and that a run writes nothing."""
     await site.believable()
     mark = site.mark()
     run = await site.sync()
@@ -37,7 +37,7 @@ async def nothing_more(site: Site) -> None:
 
 
 async def links(site: Site) -> dict[str, tuple[str, str, str | None]]:
-    """By first name of a living member who has one: state, person, and whom that was merged into."""
+    """Links by first name of the living members: state, person, and the person that one was merged into."""
     rows = await site.database.fetch(
         "SELECT first_name, state, pco_id, merged_into FROM link JOIN member ON member.id = record_id"
         " WHERE link.organization_id = $1 AND deleted_at IS NULL",
@@ -47,7 +47,7 @@ async def links(site: Site) -> dict[str, tuple[str, str, str | None]]:
 
 
 async def memberships(site: Site) -> list[tuple[str, str]]:
-    """Who is in which family here, of the living ones, with the primary contact marked."""
+    """Living members by family here, with the primary contact marked."""
     rows = await site.database.fetch(
         "SELECT name, first_name, primary_contact_id = member.id AS main FROM family"
         " JOIN family_member ON family_id = family.id JOIN member ON member.id = member_id"
@@ -73,7 +73,7 @@ def there(site: Site) -> list[tuple[str, str]]:
 
 
 async def two_lees(site: Site, **values: Any) -> tuple[str, str]:
-    """Lee, whose person was merged into Leo's: their ids. `values`: typed about Lee before."""
+    """Lee, whose person was merged into Leo's; gives their ids. `values`: Lee's values before that."""
     await site.sync()
     leo = site.create("Leo", "Lane", email="leo@example.org")
     await site.visible()
@@ -89,7 +89,7 @@ async def two_lees(site: Site, **values: Any) -> tuple[str, str]:
 
 async def test_join_here_and_in_planning_center(site: Site) -> None:
     lee, leo = await two_lees(site, gender="Male", birthdate="1980-02-03")
-    # Typed while Lee was only here, so that Planning Center never had it of either.
+    # Edited while Lee was only here, so that Planning Center has it for neither.
     address = {"street_line_1": "9 Oak St", "city": "Ashford", "state": "CT", "zip": "06278", "country_code": "US"}
     await site.change("Lee", address=address)
     pair = await shown_pair(site, lee)
@@ -110,7 +110,7 @@ async def test_join_here_and_in_planning_center(site: Site) -> None:
     assert str((await site.member("Lee"))["id"]) == leo
     assert (await site.call("GET", f"/members/{lee}", status=404))["joined_into"] == leo
     await nothing_more(site)
-    # The log is read again, whole: what was joined stays joined.
+    # The whole log is read again, and the two stay joined.
     await site.database.fetch(
         "UPDATE connection SET merger_cursor = NULL WHERE organization_id = $1", site.organization_id
     )
@@ -118,8 +118,8 @@ async def test_join_here_and_in_planning_center(site: Site) -> None:
     assert (await site.call("GET", "/merged"))["items"] == []
 
 
-async def test_joined_while_a_run_is_at_work(site: Site) -> None:
-    """The run has planned to change the one who stays, and waits: it takes nothing back, and doubles nobody."""
+async def test_a_join_during_a_run(site: Site) -> None:
+    """The run has planned a change of the staying member, and waits: it reverts nothing and doubles nobody."""
     await site.settings(merge_different_fields=True)
     lee, leo = await two_lees(site)
     await site.change("Lee", gender="Male")
@@ -144,7 +144,7 @@ async def test_joined_while_a_run_is_at_work(site: Site) -> None:
 
 
 async def test_two_administrators_at_once(site: Site) -> None:
-    """One wins; the other is told."""
+    """One wins; the other gets an error."""
     lee, leo = await two_lees(site)
     pair = await shown_pair(site, lee)
     versions = {"version": pair["joins"]["member"]["version"], "with_version": pair["stays"]["member"]["version"]}
@@ -164,8 +164,8 @@ async def test_two_administrators_at_once(site: Site) -> None:
     await nothing_more(site)
 
 
-async def test_a_decision_about_somebody_who_is_merged_away_is_over(site: Site) -> None:
-    """There is no second side any more: the conflict is withdrawn, and not left open for ever."""
+async def test_a_decision_about_a_merged_person_ends(site: Site) -> None:
+    """The conflict has no second side any more, so it is withdrawn."""
     await site.sync()
     leo = site.create("Leo", "Lane", email="leo@example.org")
     await site.visible()
@@ -192,11 +192,11 @@ async def test_a_decision_about_somebody_who_is_merged_away_is_over(site: Site) 
 @pytest.mark.parametrize(
     ("keep", "remove", "expected"),
     [
-        # Each in a household of their own: the one who stays is in both, and the contact of both.
+        # Each in their own household: the staying member is in both, and the contact of both.
         ("Dora", "Bruno", {(BAKERS, "Bea"), (BAKERS, "Dora*"), ("Dean Household", "Dan"), ("Dean Household", "Dora*")}),
-        # Both in one household: one of them is left, and is the contact.
+        # Both in one household: the staying member remains, as the contact.
         ("Cora", "Carl", {(CLARKS, "Cora*")}),
-        # In no household before.
+        # Neither in a household before.
         ("Max", "Alan", {("Abbot Household", one) for one in ("Max*", "Amy", "Abel")}),
     ],
 )
@@ -211,7 +211,7 @@ async def test_families_of_both(
     site.merge(str(site.person(keep)["id"]), str(site.person(remove)["id"]))
     await site.visible()
     if joined_before:
-        # A sync of the one who was merged away reads the log, and no household.
+        # A sync of the merged member reads the log, but no household.
         await site.call("POST", f"/members/{gone}/sync")
         await site.looked_at()
     else:
@@ -227,7 +227,7 @@ async def test_families_of_both(
 
 
 async def test_the_primary_contact_who_left_there(site: Site) -> None:
-    """Whoever was merged is taken out of the household there by hand, and another one is its contact."""
+    """Somebody there removes the merged person from the household and chooses another contact."""
     await site.sync()
     await site.believable()
     bruno = (await site.member("Bruno"))["id"]
@@ -254,7 +254,7 @@ async def test_the_primary_contact_who_left_there(site: Site) -> None:
 
 
 async def test_a_household_that_was_emptied_there(site: Site) -> None:
-    """Nobody is in it there any more: the one who stays is in the family here, and comes to be in the household."""
+    """The household is empty there. The staying member is in the family here, and is added to the household."""
     await site.sync()
     await site.believable()
     bruno = (await site.member("Bruno"))["id"]
@@ -264,7 +264,7 @@ async def test_a_household_that_was_emptied_there(site: Site) -> None:
     await site.regroup(BAKERS, leave=["Max"])
     await site.sync()
     assert ("Baker Household", "Max") not in [(home, name.strip("*")) for home, name in there(site)]
-    # Taken out here as Max; and Bruno, who is the same person, is in it: no membership of either is lost.
+    # Removed here as Max, but a member as Bruno, the same person: neither membership is lost.
     await answer(site, "join", bruno)
     await site.looked_at()
     await site.believable()
@@ -275,7 +275,7 @@ async def test_a_household_that_was_emptied_there(site: Site) -> None:
 
 
 async def test_a_family_that_is_only_here(site: Site) -> None:
-    """It becomes a household of the one who stays, once."""
+    """It becomes one household, of the staying member."""
     lee, leo = await two_lees(site)
     await site.family("Lanes", lee)
     await site.sync()
@@ -291,7 +291,7 @@ async def test_a_family_that_is_only_here(site: Site) -> None:
 
 
 async def test_two_are_kept_and_the_second_is_created_again(site: Site) -> None:
-    """The family keeps both, on both sides; and a deletion of the first one hands nobody else's link over."""
+    """The family keeps both on both sides, and a deletion of the first one moves no link."""
     await site.sync()
     await site.believable()
     carl = (await site.member("Carl"))["id"]
@@ -306,7 +306,7 @@ async def test_two_are_kept_and_the_second_is_created_again(site: Site) -> None:
     await answer(site, "keep_two", carl)
     await site.call("POST", f"/members/{carl}/create-again")
     await site.looked_at()
-    # In the first one Carl joins the household, whose contact is known only then: Cora, as Planning Center has it.
+    # In the first run Carl joins the household, whose contact becomes known only then: Cora, as in Planning Center.
     for _ in range(2):
         await site.believable()
         await site.sync()
@@ -319,14 +319,14 @@ async def test_two_are_kept_and_the_second_is_created_again(site: Site) -> None:
 
 
 async def _late(site: Site, joins: object) -> dict[str, Any]:
-    """An answer that comes after somebody was created."""
+    """An answer after the second person was created."""
     cora = await site.member("Cora")
     version = (await site.call("GET", f"/members/{joins}"))["version"]
     return {"answer": "ask_again", "with_id": str(cora["id"]), "version": version, "with_version": cora["version"]}
 
 
-async def test_who_was_kept_as_somebody_else_does_not_get_the_link(site: Site) -> None:
-    """The first one is deleted here: the person there is still not the second one."""
+async def test_a_member_kept_as_somebody_else_does_not_get_the_link(site: Site) -> None:
+    """The first one is deleted here, but the person there is still not the second one."""
     lee, _ = await two_lees(site)
     await answer(site, "keep_two", lee)
     await site.remove("Leo")
@@ -352,7 +352,7 @@ Step = tuple[str, str]
     ],
 )
 async def test_chains(site: Site, steps: list[Step], *, between: bool) -> None:
-    """However they were merged, everybody leads to the person who is there; joined, they are one member."""
+    """In every order of mergers, all links lead to the existing person; joined, they are one member."""
     await site.sync()
     await site.believable()
     ids = {name: str(site.person(name)["id"]) for name in ("Bruno", "Carl", "Dora", "Ned")}
@@ -394,7 +394,7 @@ async def test_chains(site: Site, steps: list[Step], *, between: bool) -> None:
 
 
 async def test_a_merger_that_is_read_twice(site: Site) -> None:
-    """A chain of which the first merger is read again after the second moved on: nothing moves back."""
+    """The first merger of a chain is read again after the second one: nothing moves back."""
     await site.sync()
     newt = site.create("Newt", "Never", email="newt@example.org")
     site.merge(str(site.person("Carl")["id"]), str(site.person("Bruno")["id"]))
@@ -417,7 +417,7 @@ async def test_a_merger_that_is_read_twice(site: Site) -> None:
 
 
 async def test_a_keeper_that_is_destroyed_later(site: Site) -> None:
-    """There is nobody there any more to be: no question, and each can be created again."""
+    """No person is left there, so there is no question, and each member can be created again."""
     lee, leo = await two_lees(site)
     await site.believable()
     site.delete("Leo")
@@ -436,8 +436,8 @@ async def test_a_keeper_that_is_destroyed_later(site: Site) -> None:
 
 
 @pytest.mark.parametrize("late", [True, False], ids=["the log shows late", "the log is there first"])
-async def test_whichever_comes_first_of_the_log_and_the_end(site: Site, *, late: bool) -> None:
-    """`person.destroyed` without its entry in the log, or the other way round: the question is the same."""
+async def test_the_log_and_the_destroyed_event_in_either_order(site: Site, *, late: bool) -> None:
+    """`person.destroyed` before its entry in the log, or after it: the question is the same."""
     await site.sync()
     await site.believable()
     carl, cora = str((await site.member("Carl"))["id"]), str((await site.member("Cora"))["id"])
@@ -460,8 +460,8 @@ async def test_whichever_comes_first_of_the_log_and_the_end(site: Site, *, late:
     await nothing_more(site)
 
 
-async def test_a_church_of_before_whose_links_lead_to_somebody_merged_since(site: Site, stage: Stage) -> None:
-    """Links that were written before they led on: the next run lets them lead on."""
+async def test_old_links_to_people_merged_since(site: Site, stage: Stage) -> None:
+    """Links from before this feature lead to the kept person after the next run."""
     await site.sync()
     for keep, remove in (("Carl", "Bruno"), ("Dora", "Carl")):
         site.merge(str(site.person(keep)["id"]), str(site.person(remove)["id"]))

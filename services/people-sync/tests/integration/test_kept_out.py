@@ -1,4 +1,4 @@
-"""Who is kept out of the sync stays as they are on both sides, whatever the sync does; its end compares anew."""
+"""Records kept out of the sync stay unchanged on both sides. At the end both sides are compared."""
 
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -35,7 +35,7 @@ async def here(site: Site, first_name: str = "Bruno") -> tuple[str, str, str | N
 
 
 async def in_conflict(site: Site) -> dict[str, Any]:
-    """Bruno's phone differs, and each side has another edit beside it."""
+    """Bruno's phone differs, and each side has a further edit."""
     await site.sync()
     await site.change("Bruno", phone=OUR_PHONE, birthdate="1980-02-03")
     site.edit_contact("Bruno", "PhoneNumber", number=THEIR_PHONE)
@@ -57,7 +57,7 @@ async def conflict_of(site: Site, first_name: str) -> dict[str, Any]:
 
 
 def decision(site: Site, conflict: dict[str, Any], choice: Choice) -> ConflictResolved:
-    """What conflict-service tells."""
+    """The fact that conflict-service publishes."""
     return ConflictResolved(
         organization_id=site.organization_id,
         version=2,
@@ -112,7 +112,7 @@ async def sync_again(site: Site, *first_names: str) -> None:
 
 
 async def refreshed(site: Site, **which: Any) -> str:
-    """Queue a look at a record, as a webhook does, and wait for its end; gives the outcome."""
+    """Queue a sync of a record, as a webhook does, and wait for its end; gives the outcome."""
     id_ = uuid4()
     await site.database.fetch(
         "INSERT INTO refresh (id, organization_id, pco_organization_id, kind, record_id, pco_id, reasons, urgent,"
@@ -134,7 +134,7 @@ async def refreshed(site: Site, **which: Any) -> str:
 
 
 async def left_alone(site: Site, *names: str, kinds: tuple[Kind, ...] = ("incremental", "full")) -> None:
-    """Runs of both kinds write nothing there, and list exactly these as kept out."""
+    """Check that runs of both kinds write nothing there, and list exactly these as kept out."""
     await site.believable()
     for kind in kinds:
         mark = site.mark()
@@ -147,7 +147,7 @@ async def left_alone(site: Site, *names: str, kinds: tuple[Kind, ...] = ("increm
 
 
 async def settled(site: Site) -> None:
-    """Nobody is kept out, and a sync writes nothing."""
+    """Check that nobody is kept out, and that a sync writes nothing."""
     await site.believable()
     mark = site.mark()
     assert (await site.sync())["counts"].keys() == {"unchanged"}
@@ -181,7 +181,7 @@ async def test_edits_of_either_side_stay_on_that_side(site: Site) -> None:
 
 
 @pytest.mark.parametrize("side", ["here", "there", "both"])
-async def test_its_end_compares_with_what_was_agreed_before(site: Site, side: str) -> None:
+async def test_the_end_compares_with_the_values_agreed_before(site: Site, side: str) -> None:
     await site.settings(first_match="planning_center")
     await site.sync()
     await keep_out(site, "Bruno")
@@ -203,7 +203,7 @@ async def test_its_end_compares_with_what_was_agreed_before(site: Site, side: st
     await settled(site)
 
 
-async def test_twice_is_once_and_another_organization_knows_nobody(site: Site, stage: Stage) -> None:
+async def test_calls_are_idempotent_and_other_organizations_get_404(site: Site, stage: Stage) -> None:
     await site.sync()
     path = f"{await path_of(site, 'Bruno')}/kept-out"
     first = await site.call("POST", path)
@@ -222,8 +222,8 @@ async def test_twice_is_once_and_another_organization_knows_nobody(site: Site, s
     await settled(site)
 
 
-async def test_the_platform_is_told(church: Any) -> None:
-    """Also while nothing is connected."""
+async def test_the_record_is_published_to_the_platform(church: Any) -> None:
+    """Also without a connection."""
     member = await church.add(first_name="Ann")
     family = await church.call("POST", "/families", {"name": "Smith", "member_ids": [member["id"]]}, status=201)
     await church.events()
@@ -240,7 +240,7 @@ async def test_the_platform_is_told(church: Any) -> None:
 # --- one by itself ----------------------------------------------------------------------------------------------------
 
 
-async def test_it_is_not_synced_by_itself(site: Site) -> None:
+async def test_a_single_sync_leaves_it_alone(site: Site) -> None:
     await site.settings(first_match="planning_center")
     await site.sync()
     await keep_out(site, "Bruno")
@@ -254,9 +254,9 @@ async def test_it_is_not_synced_by_itself(site: Site) -> None:
     member = await site.member("Bruno")
     assert await refreshed(site, record_id=member["id"]) == "kept_out"
     assert site.journal(mark) == []
-    # As a webhook whose person was linked meanwhile.
+    # As for a webhook about a person linked meanwhile.
     assert await refreshed(site, pco_id=site.person("Bruno")["id"]) == "kept_out"
-    # A family of theirs is synced, and they are not.
+    # Their family is synced without them.
     await site.call("POST", f"{await family_path(site)}/sync")
     await site.looked_at()
     assert (await here(site), there(site)) == (ours, theirs)
@@ -279,7 +279,7 @@ async def test_a_conflict_is_withdrawn_and_found_again_after_it(site: Site, stag
     assert (await here(site), there(site)) == (ours, theirs)
 
 
-async def test_a_decision_that_is_under_way_is_overtaken(site: Site, stage: Stage) -> None:
+async def test_a_pending_decision_is_overtaken(site: Site, stage: Stage) -> None:
     conflict = await in_conflict(site)
     ours, theirs = await here(site), there(site)
     of_site = "UPDATE connection SET state = $2 WHERE organization_id = $1"
@@ -297,13 +297,13 @@ async def test_a_decision_that_is_under_way_is_overtaken(site: Site, stage: Stag
     assert [kind for kind, _ in facts] == ["ConflictDetected", "ResolutionOvertaken", "ConflictWithdrawn"]
     assert facts[1][1]["decision_id"] == asked.decision_id
     assert facts[1][1]["sentence"].startswith("The record was kept out of the sync")
-    # Told again, and late.
+    # Published again, and late.
     await publish(stage.kafka, asked, CONFLICT_SERVICE)
     await left_alone(site, "Bruno Baker")
     assert (await here(site), there(site)) == (ours, theirs)
 
 
-async def test_a_difference_that_is_kept_cannot_be_ended_meanwhile(site: Site) -> None:
+async def test_a_kept_difference_cannot_be_ended_meanwhile(site: Site) -> None:
     await site.sync()
     await keep_out(site, "Bruno")
     path = f"{await path_of(site, 'Bruno')}/differences/phone"
@@ -313,7 +313,7 @@ async def test_a_difference_that_is_kept_cannot_be_ended_meanwhile(site: Site) -
 # --- plans ------------------------------------------------------------------------------------------------------------
 
 
-async def test_no_question_counts_them(site: Site) -> None:
+async def test_questions_do_not_count_them(site: Site) -> None:
     await site.sync()
     await site.settings(threshold_percent=1, threshold_minimum=1)
     await keep_out(site, "Bruno")
@@ -321,14 +321,14 @@ async def test_no_question_counts_them(site: Site) -> None:
     await site.visible()
     await left_alone(site, "Bruno Baker", kinds=("full",))
     await site.believable()
-    # Without a refresh of its own, so that the run is the first to see it.
+    # Without a refresh, so that the run sees it first.
     await site.database.fetch("DELETE FROM kept_out WHERE organization_id = $1", site.organization_id)
     run = await site.until(await site.start(), "waiting")
     assert run["question"]["counts"]["updated_here"] == 1
 
 
-async def test_one_whom_planning_center_does_not_show_is_left_alone_all_the_same(site: Site) -> None:
-    """The run reads them for their neighbours' sake; what it was refused is nobody's to mend."""
+async def test_a_refused_read_leaves_them_alone_too(site: Site) -> None:
+    """The run reads them with their neighbours; nobody has to act on the refusal."""
     await site.sync()
     await keep_out(site, "Bruno")
     site.edit("Bruno", last_name="Bakerson")
@@ -342,8 +342,8 @@ async def test_one_whom_planning_center_does_not_show_is_left_alone_all_the_same
 # --- who is whom ------------------------------------------------------------------------------------------------------
 
 
-async def test_somebody_there_who_may_be_them_is_neither_asked_about_nor_added(site: Site) -> None:
-    """Held before it begins, met anew while it lasts, held again after it."""
+async def test_a_person_there_who_may_be_them_is_neither_held_nor_added(site: Site) -> None:
+    """Held before, met again during, held again afterwards."""
     await site.sync()
     await site.add("Olive", "Orr")
     site.create("Olive", "Orr")
@@ -362,7 +362,7 @@ async def test_somebody_there_who_may_be_them_is_neither_asked_about_nor_added(s
     assert held["pco_id"] == stranger
 
 
-async def test_an_answer_to_many_leaves_them_out(site: Site) -> None:
+async def test_a_bulk_answer_leaves_them_out(site: Site) -> None:
     await site.sync()
     for first_name in ("Olive", "Otto"):
         await site.add(first_name, "Orr")
@@ -399,7 +399,7 @@ async def test_a_namesake_of_somebody_linked_is_left_alone_too(site: Site) -> No
 
 
 async def test_a_first_import_does_not_bring_them(site: Site) -> None:
-    """By the way for many, where nobody here is to be had but those who are kept out."""
+    """Also by bulk statements, when all members here are kept out."""
     await site.add("Lee", "Lane", email="lee@example.org")
     await keep_out(site, "Lee")
     run = await site.sync()
@@ -417,7 +417,7 @@ async def test_a_first_import_does_not_bring_them(site: Site) -> None:
     await settled(site)
 
 
-async def test_they_are_not_created_there(site: Site) -> None:
+async def test_members_kept_out_are_not_created_there(site: Site) -> None:
     await site.sync()
     olive = await site.add("Olive", "Orr", email="olive@example.org")
     await site.family("Orr Family", olive)
@@ -458,7 +458,7 @@ async def test_two_who_became_one_there_wait_for_the_end(site: Site) -> None:
     site.merge(site.person("Lee")["id"], site.person("Max")["id"])
     await site.visible()
     mark = site.mark()
-    # The one who was kept has more contacts by now.
+    # The kept person has more contacts by now.
     counts = (await site.sync())["counts"]
     assert (counts["kept_out"], counts.keys() & {"merged", "gone"}) == (1, set())
     assert site.journal(mark, writes=True) == []
@@ -481,7 +481,7 @@ async def test_gone_there_changes_nothing_here(site: Site) -> None:
     await site.visible()
     await left_alone(site, "Max Moor")
     assert await link_of(site, "Max") == before
-    # Added there again: still nobody new here.
+    # Added there again: still no new member here.
     site.create("Max", "Moor", email="max@example.org")
     await site.visible()
     await left_alone(site, "Max Moor", "Max Moor", kinds=("full",))
@@ -563,7 +563,7 @@ async def bea_leaves(site: Site, side: str) -> None:
 
 
 @pytest.mark.parametrize("side", ["here", "there"])
-async def test_their_membership_stays_while_the_family_is_synced(site: Site, side: str) -> None:
+async def test_a_membership_stays_while_the_family_is_synced(site: Site, side: str) -> None:
     await site.sync()
     await keep_out(site, "Bea")
     await bea_leaves(site, side)
@@ -585,7 +585,7 @@ async def test_their_membership_stays_while_the_family_is_synced(site: Site, sid
 
 
 @pytest.mark.parametrize("side", ["here", "there"])
-async def test_a_family_that_they_join_meanwhile(site: Site, side: str) -> None:
+async def test_a_member_kept_out_who_joins_a_family(site: Site, side: str) -> None:
     await site.sync()
     await keep_out(site, "Ned")
     if side == "here":
@@ -604,7 +604,7 @@ async def test_a_family_that_they_join_meanwhile(site: Site, side: str) -> None:
     await settled(site)
 
 
-async def test_a_primary_contact_who_is_kept_out_stays_it(site: Site) -> None:
+async def test_a_primary_contact_kept_out_stays_primary(site: Site) -> None:
     await site.sync()
     await keep_out(site, "Bruno")
     make_primary_there(site, BAKERS, "Bea")
@@ -618,7 +618,7 @@ async def test_a_primary_contact_who_is_kept_out_stays_it(site: Site) -> None:
     await settled(site)
 
 
-async def test_a_family_with_everybody_in_it_at_that_moment(site: Site) -> None:
+async def test_a_family_is_kept_out_with_its_present_members(site: Site) -> None:
     await site.settings(first_match="planning_center")
     await site.sync()
     path = f"{await family_path(site)}/kept-out"
@@ -626,7 +626,7 @@ async def test_a_family_with_everybody_in_it_at_that_moment(site: Site) -> None:
     assert (shown["kept_out"], shown["people"]) == (True, 2)
     bea = await site.call("GET", f"{await path_of(site, 'Bea')}/kept-out")
     assert (bea["kept_out"], bea["family_name"]) == (True, BAKERS)
-    # Who joins later is synced.
+    # Members who join later are synced.
     await site.regroup(BAKERS, join=["Ned"])
     await site.change("Ned", phone=OUR_PHONE)
     await site.change("Bea", gender="Female")
@@ -642,7 +642,7 @@ async def test_a_family_with_everybody_in_it_at_that_moment(site: Site) -> None:
     assert (await site.call("POST", f"{await family_path(site)}/sync", status=409))["type"].endswith("kept-out")
     family = await site.family_of(BAKERS)
     assert await refreshed(site, kind="family", record_id=family["id"]) == "kept_out"
-    # One of them by themselves, then all.
+    # One of them separately, then all.
     await sync_again(site, "Bea")
     assert site.person("Bea")["gender"] == "Female"
     assert (await site.call("GET", path))["people"] == 1
@@ -654,7 +654,7 @@ async def test_a_family_with_everybody_in_it_at_that_moment(site: Site) -> None:
 
 
 async def test_two_families_of_one_person(site: Site) -> None:
-    """Whose end of one leaves the person with the other; who was kept out by themselves stays so."""
+    """The end of one family leaves the person kept out with the other; separately kept out members stay so."""
     await site.sync()
     await keep_out(site, "Bea")
     await site.regroup("Dean Household", join=["Bruno"])
@@ -670,11 +670,11 @@ async def test_two_families_of_one_person(site: Site) -> None:
     assert (await site.call("GET", "/status"))["kept_out"] == 1
 
 
-# --- somebody is at work on them --------------------------------------------------------------------------------------
+# --- a worker has the record ------------------------------------------------------------------------------------------
 
 
-async def test_a_run_leaves_alone_who_was_kept_out_since_it_planned(site: Site) -> None:
-    """One whose edit was to be taken over here, and one whose edit was to go there."""
+async def test_a_run_leaves_members_alone_who_were_kept_out_after_its_plan(site: Site) -> None:
+    """One edit was planned to be taken over here, and one to be sent there."""
     await site.settings(first_match="planning_center")
     await site.sync()
     await site.change("Bruno", phone=OUR_PHONE)
@@ -697,7 +697,7 @@ async def test_a_run_leaves_alone_who_was_kept_out_since_it_planned(site: Site) 
     await settled(site)
 
 
-async def test_while_it_is_being_written_it_cannot_begin(site: Site) -> None:
+async def test_a_record_being_written_cannot_be_kept_out(site: Site) -> None:
     await site.sync()
     await site.change("Bruno", phone=OUR_PHONE)
     hold = site.fault({"kind": "hold", "when": "before"}, method="PATCH", path="/phone_numbers/")
@@ -709,7 +709,7 @@ async def test_while_it_is_being_written_it_cannot_begin(site: Site) -> None:
     site.control.remove_fault(hold)
     await site.until(run, "done")
     await site.call("POST", f"{await path_of(site, 'Bruno')}/kept-out")
-    # What was on its way has arrived, and is agreed.
+    # The request under way has arrived, and its value is agreed.
     assert there(site)[0] == OUR_PHONE
     await site.believable()
     await left_alone(site, "Bruno Baker")

@@ -1,4 +1,4 @@
-"""What a run has to leave is looked at by itself as soon as something can be decided, and not by the next run."""
+"""Records postponed by a run are synced by themselves once they can be decided, not only by the next run."""
 
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,7 @@ async def refreshes(site: Site) -> list[dict[str, Any]]:
     return await site.database.fetch(query, site.organization_id)
 
 
-async def test_a_read_that_stayed_incomplete_is_completed_without_another_run(site: Site) -> None:
+async def test_an_incomplete_read_is_completed_without_another_run(site: Site) -> None:
     await site.sync()
     bea = await site.member("Bea")
     site.edit("Bea", last_name="Bakerson")
@@ -45,7 +45,7 @@ async def test_a_read_that_stayed_incomplete_is_completed_without_another_run(si
     assert (await eventually(told))["reasons"] == ["incomplete"]
 
 
-async def test_a_value_that_cannot_exist_waits_for_whoever_corrects_it(site: Site) -> None:
+async def test_an_impossible_value_waits_for_its_correction(site: Site) -> None:
     await site.sync()
     site.control.set_raw(site.church.id, "Person", str(site.person("Bea")["id"]), birthdate="0000-00-00")
     await site.visible()
@@ -53,8 +53,8 @@ async def test_a_value_that_cannot_exist_waits_for_whoever_corrects_it(site: Sit
     assert await refreshes(site) == []
 
 
-async def test_a_request_whose_answer_was_lost_is_looked_for(site: Site) -> None:
-    """Of a record that no run would come to by itself."""
+async def test_a_request_with_a_lost_answer_is_looked_for(site: Site) -> None:
+    """For a record that no run would reach."""
     await site.sync()
     alan = await site.member("Alan")
     await site.database.fetch(

@@ -1,7 +1,7 @@
-"""Rows are locked in one order everywhere (this service's README): each pair, with somebody who holds the first one.
+"""Rows are locked in one order everywhere (this service's README). Each test holds the first lock of a pair.
 
-Whoever calls waits for the first; it must not hold the second by then. If it does, the two wait for each other, and
-PostgreSQL ends the one who notices.
+The call waits for the first lock and must not hold the second by then. If it does, the two deadlock, and PostgreSQL
+ends the one that notices.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ THEIRS = to_json(
 
 
 class Rival:
-    """Another transaction, which notices at once when two wait for each other."""
+    """Another transaction, which detects a deadlock at once."""
 
     def __init__(self, connection: Any, others: Any) -> None:
         self._connection, self._others = connection, others
@@ -105,7 +105,7 @@ def rival(database: str) -> Callable[[], Any]:
 async def in_order(
     rival: Callable[[], Any], first: tuple[Any, ...], second: tuple[Any, ...], call: Callable[[], Awaitable[Any]]
 ) -> Any:
-    """Hold `first`, let `call` come as far as that, and take `second`: both come through. Rows: (table, id, column)."""
+    """Hold `first`, let `call` wait for it, then take `second`: both succeed. Rows: (table, id, column)."""
     async with rival() as other:
         await other.lock(*first[:2], **({"by": first[2]} if len(first) > 2 else {}))
         task = asyncio.ensure_future(call())
@@ -115,14 +115,14 @@ async def in_order(
 
 
 async def family_of(church: Any, *names: str) -> tuple[str, list[str]]:
-    """A family of new members: ids."""
+    """A family of new members; gives the ids."""
     members = [(await church.add(first_name=name))["id"] for name in names]
     family = await church.call("POST", "/families", {"name": "Smith", "member_ids": members}, status=201)
     return family["id"], sorted(members)
 
 
 async def household(church: Any, family_id: str, *people: str) -> None:
-    """Linked, and as read last: with these people."""
+    """A linked household with these people, as last read."""
     await church.link(family_id, "500", kind=FAMILY)
     snapshot = {"pco_id": "500", "name": "Smith", "person_ids": list(people), "primary_contact_id": None}
     await church.store(
@@ -153,8 +153,8 @@ async def test_one_change_here(church: Any, rival: Any, method: str, path: str, 
     )
 
 
-async def test_somebody_joins_while_a_family_is_changed(church: Any, rival: Any) -> None:
-    """The family is locked after its people, so it is looked at again: nobody is left unlocked who leaves."""
+async def test_a_member_joins_while_a_family_is_changed(church: Any, rival: Any) -> None:
+    """The family is locked after its people, so its members are checked again: nobody who leaves stays unlocked."""
     family, (first, second) = await family_of(church, "Ann", "Bob")
     late = (await church.add(first_name="Cid"))["id"]
     async with rival() as other:
@@ -198,7 +198,7 @@ async def test_a_household_is_taken_over(church: Any, rival: Any, writer: Writer
 
 
 async def merged_pair(church: Any) -> tuple[str, str, str, dict[str, Any]]:
-    """Ann, who stays, Bob, whose person was merged into hers, his family, and the body that joins them."""
+    """Ann, who stays; Bob, whose person was merged into hers; his family; and the body that joins them."""
     await church.connect()
     ann, bob = sorted([(await church.add(first_name=name))["id"] for name in ("Ann", "Bob")])
     await church.link(ann, "101")
@@ -257,7 +257,7 @@ async def test_several_links_end(church: Any, rival: Any, writer: Writer) -> Non
 
 @pytest.mark.parametrize("kind", [MEMBER, FAMILY])
 async def test_one_link_ends(church: Any, rival: Any, writer: Writer, kind: str, monkeypatch: Any) -> None:
-    """What was read before the record, as in a run."""
+    """The mirror is locked before the record, as in a run."""
     await church.connect()
     family, (first, _) = await family_of(church, "Ann", "Bob")
     record, pco_id = (first, "101") if kind == MEMBER else (family, "500")
@@ -294,7 +294,7 @@ async def test_links_of_members_who_are_touched_together(church: Any, app: FastA
 
 
 @pytest.mark.parametrize("kind", [MEMBER, FAMILY])
-async def test_one_record_is_looked_at(church: Any, rival: Any, writer: Writer, kind: str, monkeypatch: Any) -> None:
+async def test_one_record_is_synced(church: Any, rival: Any, writer: Writer, kind: str, monkeypatch: Any) -> None:
     await church.connect()
     family, (first, second) = await family_of(church, "Ann", "Bob")
     await church.link(first, "101")
@@ -318,7 +318,7 @@ async def test_one_record_is_looked_at(church: Any, rival: Any, writer: Writer, 
     await in_order(rival, (kind, record), ("link", link.id), lambda: record_one._take_over(writer, kind, pco_id, link))
 
 
-# --- what stands behind a record -------------------------------------------------------------------------------------
+# --- rows locked after a record --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [MEMBER, "email", FAMILY, MEMBERSHIP])
@@ -373,8 +373,8 @@ async def test_a_held_match_is_answered(church: Any, rival: Any) -> None:
     )
 
 
-async def test_a_person_is_taken_over_who_was_read(church: Any, rival: Any, writer: Writer) -> None:
-    """What was read before the member: who reads one person by itself stores that first."""
+async def test_a_read_person_is_taken_over(church: Any, rival: Any, writer: Writer) -> None:
+    """The mirror is locked before the member, because a single sync stores its read first."""
     await church.connect()
     ann = (await church.add())["id"]
     await church.link(ann, "101")
@@ -408,7 +408,7 @@ async def with_run(church: Any, *, job_state: str = "waiting") -> UUID:
 
 
 async def test_a_fact_about_the_connection(church: Any, app: FastAPI, rival: Any) -> None:
-    """A run's step holds its job, and takes the connection at its end."""
+    """A run's step holds its job, and locks the connection at its end."""
     run_id = await with_run(church)
     fact = ConnectionAuthorized(
         organization_id="org-1",
@@ -445,7 +445,7 @@ async def test_a_run_is_stopped(church: Any, rival: Any, first: str, second: str
 
 
 async def undo_of_a_family(church: Any, writer: Writer) -> tuple[Callable[[], Awaitable[Any]], str, str, str]:
-    """Bob joined, and the name was changed, by a run; the undo of that, approved. And the ids of Ann, family, Bob."""
+    """The approved undo of a run that added Bob and changed the name; and the ids of Ann, the family and Bob."""
     family, (first, second) = await family_of(church, "Ann", "Bob")
     for member, pco_id in ((first, "101"), (second, "102")):
         await church.link(member, pco_id)
@@ -491,9 +491,7 @@ async def test_an_undo_puts_a_family_back(church: Any, rival: Any, writer: Write
     assert (found["name"], bob in found["member_ids"]) == ("Jones", False)
 
 
-async def test_who_joins_while_an_undo_locks_a_family_is_looked_at_again(
-    church: Any, rival: Any, writer: Writer
-) -> None:
+async def test_an_undo_retries_if_a_member_joins_before_the_lock(church: Any, rival: Any, writer: Writer) -> None:
     put_back, ann, bob, family = await undo_of_a_family(church, writer)
     late = (await church.add(first_name="Cid"))["id"]
     async with rival() as other:

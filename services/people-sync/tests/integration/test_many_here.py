@@ -1,4 +1,4 @@
-"""Many members who are here alone are planned in batches, each committed by itself."""
+"""Many members who are only here are planned in batches, each in its own transaction."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,14 +18,14 @@ BATCH = 2_000
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(staging: Staging) -> AsyncIterator[Stage]:
-    """Its own: thousands of members are left to it."""
+    """A stage of its own, because a test leaves thousands of members."""
     async with staging("many", copies=1) as made:
         yield made
 
 
 # Kind: one transaction grows with the church.
-async def test_who_is_killed_amid_the_plan_leaves_a_part_of_it(site: Site, stage: Stage) -> None:
-    """A14: the next process goes on behind that, leaves nobody out, and plans nobody twice."""
+async def test_a_process_killed_while_planning_leaves_a_part(site: Site, stage: Stage) -> None:
+    """A14: the next process continues after it, and plans everybody exactly once."""
     await site.add("Alan", "Abbot", email="alan@example.org", phone="(212) 555-0199")  # the first match is asked about
     await site.add_many(MANY)
     unplanned = "SELECT id FROM member WHERE organization_id = $1 AND first_name = 'Many' ORDER BY id"

@@ -1,4 +1,4 @@
-"""Planning Center mails people who sign in there when their email or phone changes: said before it is agreed to."""
+"""Planning Center mails people who sign in there when their email or phone changes. Approvals say so before."""
 
 import pytest
 from sync_harness.site import Site
@@ -23,7 +23,7 @@ async def test_questions_say_how_many_may_be_mailed(site: Site) -> None:
     await site.call("POST", f"/runs/{run['id']}/answer", {"question": "first_match", "answer": "planning_center"})
     await site.until(run["id"], "done")
     await site.settings(threshold_percent=1, threshold_minimum=1)
-    # Amy's login counts, though nothing of her changed there since; Bruno has none, Carl's name is mailed to nobody.
+    # Amy signs in, though nothing of hers changed there since; Bruno does not sign in, Carl's name causes no mail.
     await site.change("Amy", phone="(212) 555-0111")
     await site.change("Bruno", phone="(212) 555-0112")
     await site.change("Carl", last_name="Ours")
@@ -34,7 +34,7 @@ async def test_questions_say_how_many_may_be_mailed(site: Site) -> None:
     await site.until(run["id"], "stopped")
 
 
-async def test_a_login_is_noted_of_everybody_and_changes_nobody(site: Site) -> None:
+async def test_every_login_is_stored_and_changes_no_record(site: Site) -> None:
     await site.settings(first_match="ours")
     await site.sync()
     await site.believable()
@@ -52,7 +52,7 @@ async def test_a_login_is_noted_of_everybody_and_changes_nobody(site: Site) -> N
     assert noted[1]["count"] == 1
 
 
-async def test_one_answer_to_many_says_it_too(site: Site) -> None:
+async def test_a_bulk_answer_says_it_too(site: Site) -> None:
     for first in ("Hal", "Hope"):
         await site.add(first, "Held", email=f"{first.lower()}.here@example.org")
         site.create(first, "Held", email=f"{first.lower()}.there@example.org")

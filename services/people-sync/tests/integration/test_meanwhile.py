@@ -1,4 +1,4 @@
-"""People go on with their work while a run is at work, or while an answer is lost: nobody is doubled or overwritten."""
+"""Edits during a run, or while an answer is lost: nobody is doubled or overwritten."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -17,9 +17,9 @@ Meanwhile = Callable[[str, str], Awaitable[None]]
 
 
 async def matched_while(site: Site, meanwhile: Meanwhile, **values: Any) -> str:
-    """A run that has found two members in Planning Center; what happens then; and runs until nothing moves.
+    """A run that has matched two members in Planning Center, then the event, then runs until nothing changes.
 
-    Gives the first name of whom it happened to. `values`: of both members.
+    Gives the first name of the concerned member. `values`: values of both members.
     """
     await site.settings(first_match="planning_center")
     ids = {first: await site.add(first, last, email=f"{first}@example.org", **values) for first, last in LAST.items()}
@@ -34,8 +34,8 @@ async def matched_while(site: Site, meanwhile: Meanwhile, **values: Any) -> str:
     return second
 
 
-async def test_a_match_that_was_corrected_keeps_what_was_typed_in(site: Site) -> None:
-    """A match is as good as the values it was made by."""
+async def test_a_corrected_match_keeps_its_edit(site: Site) -> None:
+    """A match only holds for the values it was made from."""
 
     async def correct(first_name: str, member_id: str) -> None:
         otto = {"first_name": "Otto", "last_name": "Orr", "email": "otto@example.org"}
@@ -49,8 +49,8 @@ async def test_a_match_that_was_corrected_keeps_what_was_typed_in(site: Site) ->
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["corrected", "deleted"])
-async def test_the_other_record_of_a_match_that_was_put_off_is_not_created_there(site: Site, deleted: bool) -> None:
-    """Somebody is here twice; the record that was found there goes: the other one may be the same person."""
+async def test_the_other_record_of_a_postponed_match_is_not_created_there(site: Site, deleted: bool) -> None:
+    """A person is here twice, and the matched member is deleted; the other one may be the same person."""
 
     async def go(first_name: str, member_id: str) -> None:
         if deleted:
@@ -68,7 +68,7 @@ async def test_the_other_record_of_a_match_that_was_put_off_is_not_created_there
     assert question["theirs"]["first_name"] == second
 
 
-async def test_who_was_corrected_into_somebody_there_is_not_created_there(site: Site) -> None:
+async def test_a_member_corrected_to_match_a_person_is_not_created_there(site: Site) -> None:
     nina = await site.add("Nina", "New")
 
     async def correct(first_name: str, _: str) -> None:
@@ -80,7 +80,7 @@ async def test_who_was_corrected_into_somebody_there_is_not_created_there(site: 
     assert site.people("Nina") == []
 
 
-async def test_called_different_while_the_run_is_at_work(site: Site) -> None:
+async def test_answered_as_different_during_the_run(site: Site) -> None:
     await site.settings(first_match="planning_center")
     hal = await site.add("Hal", "Held", email="hal.here@example.org", phone="(212) 555-0199")
     site.create("Hal", "Held", email="hal.there@example.org")
@@ -104,8 +104,8 @@ async def test_called_different_while_the_run_is_at_work(site: Site) -> None:
     assert linked not in {None, held["pco_id"]}
 
 
-async def test_a_family_of_others_by_now_is_not_taken_for_the_household(site: Site) -> None:
-    """Nor is the family that it is by now created there a second time."""
+async def test_a_family_with_other_members_by_now_is_not_the_household(site: Site) -> None:
+    """Nor is that family created there a second time."""
     zed = await site.add("Zed", "Zimmer", email="zed@example.org")
     families: dict[str, str] = {}
     for first in LAST:
@@ -120,8 +120,8 @@ async def test_a_family_of_others_by_now_is_not_taken_for_the_household(site: Si
     assert "Zed" not in await site.members_of(f"{LAST[second]} Household")
 
 
-async def test_nobody_is_put_off_for_ever_by_a_question_about_somebody_else(site: Site) -> None:
-    """One e-mail, and a namesake by the legal name alone: everybody sees the same people, also one by one."""
+async def test_a_question_about_another_person_postpones_nobody_for_ever(site: Site) -> None:
+    """One shared e-mail, and a namesake by the legal name only: runs and single syncs use the same candidates."""
     await site.settings(first_match="planning_center")
     await site.add("Robert", "Smith", email="home@example.org", birthdate="1950-01-01")
     site.create("Bob", "Smith", email="home@example.org", given_name="Robert", birthdate="1980-01-01")
@@ -134,7 +134,7 @@ async def test_nobody_is_put_off_for_ever_by_a_question_about_somebody_else(site
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["same run", "next run"])
 async def test_corrected_here_while_the_answer_to_a_creation_is_lost(site: Site, stopped: bool) -> None:
-    """What was sent is agreed, not what is here by now: the correction is ours, and goes there."""
+    """The sent values are agreed, not the present ones; the correction is an edit that goes there."""
     await site.settings(first_match="planning_center")
     await site.sync()
     nina = await site.add("Nina", "New", birthdate="1980-01-01")
@@ -214,7 +214,7 @@ async def test_family_corrected_here_while_the_answer_is_lost(site: Site, stoppe
 
 
 @pytest.mark.parametrize("again", ["created again", "added again there"])
-async def test_who_was_gone_there_and_came_back_stays_in_the_family(site: Site, again: str) -> None:
+async def test_a_gone_person_who_comes_back_stays_in_the_family(site: Site, again: str) -> None:
     await site.settings(first_match="planning_center")
     await site.sync()
     ids = {name: await site.add(name, "New", email=f"{name}@example.org") for name in ("Nina", "Nils", "Noah")}
@@ -235,7 +235,7 @@ async def test_who_was_gone_there_and_came_back_stays_in_the_family(site: Site, 
 
 
 async def test_primary_contact_corrected_here_while_the_answer_is_lost(site: Site) -> None:
-    """Of people who are there already: their household is looked for by what was sent."""
+    """The people are there already, so their household is looked for by the sent values."""
     await site.settings(first_match="planning_center")
     await site.sync()
     one, two = [await site.add(name, "New") for name in ("Nina", "Nils")]
@@ -253,7 +253,7 @@ async def test_primary_contact_corrected_here_while_the_answer_is_lost(site: Sit
     assert await open_intents(site) == []
 
 
-async def test_household_of_whom_somebody_is_gone_there_before_its_creation_is_sent_again(site: Site) -> None:
+async def test_a_person_gone_before_the_creation_of_the_household_is_repeated(site: Site) -> None:
     await site.settings(first_match="planning_center")
     await site.sync()
     members = [await site.add(name, "New") for name in ("Nina", "Nils", "Noah")]
@@ -291,7 +291,7 @@ async def test_an_id_is_supplied_while_the_answer_to_a_creation_is_lost(site: Si
         assert len(await site.members("Nina")) + len(await site.members("Nora")) == 2
 
 
-async def test_a_conflict_that_is_gone_when_it_would_be_opened_is_not_counted(site: Site) -> None:
+async def test_a_conflict_that_ended_before_it_was_opened_is_not_counted(site: Site) -> None:
     await site.settings(first_match="planning_center")
     await site.sync()
     await site.believable()
@@ -311,7 +311,7 @@ async def test_a_conflict_that_is_gone_when_it_would_be_opened_is_not_counted(si
     assert await site.conflicts() == {}
 
 
-async def test_the_platform_is_told_of_a_link_with_a_version_of_its_own(site: Site) -> None:
+async def test_a_new_link_is_published_with_a_new_version(site: Site) -> None:
     await site.settings(first_match="planning_center")
     linked = await site.add("Zoe", "Zink", email="zoe@example.org")
     family = await site.family("New Household", await site.add("Nina", "New"))
@@ -329,7 +329,7 @@ async def test_the_platform_is_told_of_a_link_with_a_version_of_its_own(site: Si
 
 
 async def settle(site: Site) -> None:
-    """Two runs, the second with reads that show all that the first has written."""
+    """Two runs; the second one's reads show everything that the first has written."""
     await site.sync()
     await site.believable()
     await site.sync()
@@ -344,9 +344,9 @@ async def open_intents(site: Site) -> list[dict[str, Any]]:
 async def lose_the_answer(
     site: Site, path: str, *, stopped: bool, meanwhile: Callable[[], Awaitable[None]], when: str = "after"
 ) -> None:
-    """A creation is carried out there and its answer is lost; `meanwhile` comes before it is looked for.
+    """A creation succeeds there but its answer is lost; `meanwhile` happens before the search for it.
 
-    A sync that may not see it yet follows, and three that do, of which the last has nothing to do.
+    Then a sync that may not see it yet, and three that do; the last one has nothing to do.
     """
     fault = site.fault({"kind": "reset", "when": when}, method="POST", path=path, times=1)
     run_id = await site.start()
@@ -366,8 +366,8 @@ async def lose_the_answer(
     assert run["counts"].keys() <= {"unchanged"}, await site.items(run["id"])
 
 
-async def test_a_newcomer_who_is_linked_by_another_job_meanwhile_is_not_doubled(site: Site) -> None:
-    """Many are taken over by one statement; one of them linked at the same moment leaves it to the careful way."""
+async def test_a_newcomer_linked_by_another_job_meanwhile_is_not_doubled(site: Site) -> None:
+    """Many are added by one statement; if one is linked at the same time, the engine handles the batch one by one."""
     await site.settings(first_match="planning_center")
     dora = site.person("Dora")
     elsewhere = await site.add("Somebody", "Else", email="else@example.org")
@@ -390,18 +390,18 @@ async def test_a_newcomer_who_is_linked_by_another_job_meanwhile_is_not_doubled(
     assert len(site.people("Dora")) == len(await site.members("Dora")) == 1
 
 
-# --- no choice was made for first matches: none was needed when the run could have asked -----------------------------
+# --- no first-match choice was made, because none was needed when the run could have asked ---------------------------
 
 
 async def asks_next(site: Site) -> None:
-    """The next run of everybody asks what counts."""
+    """Check that the next full run asks for the first-match choice."""
     await site.believable()
     run = await site.until(await site.start(), "waiting")
     assert run["question"]["kind"] == "first_match"
 
 
 # Kind: a default decides without a question.
-async def test_an_id_supplied_while_a_run_is_on_overwrites_nothing_unasked(site: Site) -> None:
+async def test_an_id_supplied_during_a_run_overwrites_nothing_unasked(site: Site) -> None:
     lea = {"external_id": "lea", "first_name": "Lea", "last_name": "Other", "email": "lea@example.org"}
     await site.call("PUT", "/bulk", {"members": [lea]})
     await site.add("Bruno", "Baker", email="bruno@example.org")
@@ -420,8 +420,8 @@ async def test_an_id_supplied_while_a_run_is_on_overwrites_nothing_unasked(site:
     await asks_next(site)
 
 
-async def test_a_value_typed_while_a_run_is_on_is_not_overwritten_unasked(site: Site) -> None:
-    """The two were equal when the run could have asked, or one of them had no value."""
+async def test_a_value_edited_during_a_run_is_not_overwritten_unasked(site: Site) -> None:
+    """When the run could have asked, the two were equal, or one was empty."""
     ids = {first: await site.add(first, last, email=f"{first}@example.org") for first, last in LAST.items()}
     first, second = sorted(LAST, key=lambda name: ids[name])
     phone = [row["number"] for row in site.contacts(second, "PhoneNumber")]
@@ -435,9 +435,9 @@ async def test_a_value_typed_while_a_run_is_on_is_not_overwritten_unasked(site: 
     await asks_next(site)
 
 
-# Kind: something is told that did not happen.
-async def test_what_came_here_alone_is_told_as_that(site: Site) -> None:
-    """Right before the write somebody there enters the same phone, and another last name: nothing goes there."""
+# Kind: an effect is reported that did not happen.
+async def test_a_change_only_here_is_reported_as_such(site: Site) -> None:
+    """Right before the write somebody there enters the same phone and another last name, so nothing is sent."""
     await site.sync()
     carl = str((await site.member("Carl"))["id"])
     await site.change("Carl", phone="(212) 555-0198")

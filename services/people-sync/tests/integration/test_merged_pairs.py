@@ -1,4 +1,4 @@
-"""Two members who are one person in Planning Center: the question, and what each answer does here, at the API."""
+"""Two members who are one person in Planning Center: the question, and the effect of each answer, at the API."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ Another = Callable[[str], Awaitable[Any]]
 
 
 async def two(church: Any, stays: dict[str, Any] | None = None, joins: dict[str, Any] | None = None) -> tuple[str, str]:
-    """Mary, who is linked to 101, and Maria, whose person 102 was merged into that one: their ids."""
+    """Mary, linked to 101, and Maria, whose person 102 was merged into 101; gives their ids."""
     if not await church.rows(Connection):
         await church.connect()
     mary = (await church.add(**MARY | (stays or {})))["id"]
@@ -39,7 +39,7 @@ async def two(church: Any, stays: dict[str, Any] | None = None, joins: dict[str,
 
 
 async def body_of(church: Any, answer: str, maria: str, **more: Any) -> dict[str, Any]:
-    """An answer to the pair as it is shown now."""
+    """An answer to the presently shown pair."""
     (pair,) = (await church.call("GET", f"/merged?member_id={maria}"))["items"]
     stays, joins = pair["stays"]["member"], pair["joins"]["member"]
     versions = {"version": joins["version"], "with_version": stays["version"]}
@@ -69,7 +69,7 @@ async def state_of(church: Any) -> Any:
 # --- the question -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_pair_is_shown_with_what_each_has(church: Any, another: Another) -> None:
+async def test_a_pair_is_shown_with_both_members_values(church: Any, another: Another) -> None:
     mary, maria = await two(church)
     await church.call("PATCH", f"/members/{maria}", {"gender": None})
     home = await family(church, "Rivera", maria, primary=maria)
@@ -94,7 +94,7 @@ async def test_a_pair_is_shown_with_what_each_has(church: Any, another: Another)
     "over", ["stays is deleted", "joins is deleted", "the keeper is gone", "kept out", "another church"]
 )
 async def test_a_pair_is_over(church: Any, over: str) -> None:
-    """Whatever ended it, nothing is asked, and an answer that comes late does nothing."""
+    """However the pair ended, nothing is asked any more, and a late answer does nothing."""
     mary, maria = await two(church)
     late = await body_of(church, "join", maria)
     if over == "stays is deleted":
@@ -138,7 +138,7 @@ async def test_pages_of_pairs(church: Any) -> None:
             break
         at, last = paging.decode(page["next"], paging.instant, UUID)
         assert (str(last), at) == (seen[-1], datetime.fromisoformat(page["items"][-1]["joins"]["member"]["created_at"]))
-        await answer(church, "join", seen[-1])  # the page ended with somebody who is no pair any more
+        await answer(church, "join", seen[-1])  # the page ended with a pair that is over
         after = f"&after={page['next']}"
     assert seen == several
 
@@ -157,7 +157,7 @@ async def test_joining_moves_everything(church: Any) -> None:
     assert joined["pair"] is None
     assert (member["first_name"], member["last_name"]) == ("Mary", "Rivera")
     assert (member["phone"], member["gender"], member["birthdate"]) == ("+1 212 555 0177", "Female", "1980-01-02")
-    # She had no id of the platform, so she has the other's.
+    # She had no id of the platform, so she gets the other's.
     assert member["external_id"] == "m-2"
     assert sorted(member["family_ids"]) == sorted([both, hers])
     for home, primary in ((both, mary), (hers, None)):
@@ -204,13 +204,13 @@ async def test_the_history_has_both_and_one_entry_for_the_join(church: Any) -> N
     hers = [one for one in found if one["joined_name"]]
     assert {one["joined_name"] for one in hers} == {"Maria Rivera"}
     assert [(one["field"], one["can_undo"]) for one in hers] == [("gender", False)] * 2
-    # What she got can be put back as every edit; what was Maria's cannot be put back on her.
+    # Values that she got can be undone like any edit; Maria's former values cannot be put back on her.
     await church.call("POST", f"/members/{mary}/history/{hers[0]['id']}/undo", status=404)
     (filled,) = [one for one in found if (one["field"], one["rule"]) == ("phone", "joined")]
     assert (await church.call("POST", f"/members/{mary}/history/{filled['id']}/undo"))["phone"] is None
 
 
-async def test_an_answer_is_bound_to_what_was_shown(church: Any, another: Another) -> None:
+async def test_an_answer_is_bound_to_the_shown_values(church: Any, another: Another) -> None:
     mary, maria = await two(church)
     shown = await body_of(church, "join", maria)
     for whose in (mary, maria):
@@ -259,7 +259,7 @@ async def test_the_platforms_ids_lead_to_the_one_who_stays(church: Any) -> None:
     (made,) = (await church.call("GET", "/families"))["items"]
     assert (made["member_ids"], made["primary_contact_id"]) == ([mary], mary)
     assert (await church.call("PUT", "/bulk", {"families": [home]}))["unchanged"] == 1
-    # Both at once would go to and fro between their values for ever.
+    # Taking both would alternate between their values for ever.
     own = sent | {"external_id": "m-1", "last_name": "Rivera", "pco_id": None}
     for members in ([own, sent], [sent, own]):
         result = await church.call("PUT", "/bulk", {"members": members})
@@ -269,14 +269,14 @@ async def test_the_platforms_ids_lead_to_the_one_who_stays(church: Any) -> None:
     assert (await church.call("GET", f"/members/{mary}"))["last_name"] == "Rivera"
     taken = {"first_name": "X", "last_name": "Y", "external_id": "m-2"}
     assert (await church.call("POST", "/members", taken, status=409))["type"].endswith("external-id-taken")
-    # Deleted, the member comes back by either id, as by an own one.
+    # A deleted member is restored by either id.
     await church.call("DELETE", f"/members/{mary}", status=204)
     await church.call("PUT", "/bulk", {"members": [sent]})
     assert (await church.call("GET", f"/members/{mary}"))["last_name"] == "Riverside"
 
 
-async def test_the_number_of_the_person_removed_is_of_the_person_kept(church: Any) -> None:
-    """The platform may go on sending it with either id."""
+async def test_the_id_of_the_removed_person_leads_to_the_kept_one(church: Any) -> None:
+    """The platform may keep sending either id."""
     mary, maria = await two(church, {"external_id": "m-1"}, {"external_id": "m-2"})
     await church.store(
         Alias, {"pco_organization_id": "77", "removed_id": "102", "kept_id": "101", "merged_at": NOW, "seen_at": NOW}
@@ -289,7 +289,7 @@ async def test_the_number_of_the_person_removed_is_of_the_person_kept(church: An
 
 
 async def test_joined_one_after_the_other(church: Any) -> None:
-    """Who was joined to somebody who is joined in turn is joined to the last one."""
+    """A member joined to a member who is joined later leads to the last one."""
     mary, maria = await two(church, {"external_id": "m-1"}, {"external_id": "m-2"})
     await answer(church, "join", maria)
     ann = (await church.add(external_id="m-0"))["id"]
@@ -310,11 +310,11 @@ async def test_joined_one_after_the_other(church: Any) -> None:
         assert (await church.call("PUT", "/bulk", {"members": [sent]}))["updated"] == 1
         assert (await church.call("GET", f"/members/{ann}"))["last_name"] == name
     told = (await church.call("GET", f"/members/{ann}/history"))["items"]
-    # By whom it was said then: to Mary, who was joined since.
+    # The history keeps the name of that time: Mary, who was joined since.
     assert [one["joined_name"] for one in told if one["field"] == "joined"] == [None, "Mary Rivera"]
 
 
-async def test_what_was_asked_and_left_about_the_one_who_is_joined(church: Any) -> None:
+async def test_held_matches_and_strays_of_the_joined_member(church: Any) -> None:
     mary, maria = await two(church)
     bob = (await church.add(first_name="Bob"))["id"]
     held = {"pco_organization_id": "77", "theirs": {}, "reasons": [], "state": "open"}
@@ -345,8 +345,8 @@ async def test_what_was_asked_and_left_about_the_one_who_is_joined(church: Any) 
     assert [(one.state, one.outcome) for one in await church.rows(Refresh)] == [("done", "not_done")]
 
 
-async def test_what_was_agreed_of_a_family(church: Any) -> None:
-    """The contact is the same person; no membership counts as agreed that Planning Center may not show."""
+async def test_agreed_values_of_a_family(church: Any) -> None:
+    """The contact is the same person; a membership that Planning Center may not show does not count as agreed."""
     mary, maria = await two(church)
     home = await family(church, "Rivera", maria, primary=maria)
     agreed = {"name": "Rivera", "members": [maria], "primary_contact": maria}
@@ -363,7 +363,7 @@ async def test_what_was_agreed_of_a_family(church: Any) -> None:
     }
 
 
-async def test_nobody_is_joined_who_is_being_written(church: Any) -> None:
+async def test_a_member_being_written_is_not_joined(church: Any) -> None:
     _, maria = await two(church)
     job = uuid4()
     row = {"id": job, "kind": "people.refresh", "payload": {}, "state": "running", "correlation_id": "c", "fence": 1}
@@ -402,8 +402,8 @@ async def test_two_are_kept_and_asked_about_again(church: Any) -> None:
     await answer(church, "join", maria)
 
 
-async def test_what_is_being_created_is_not_taken_back(church: Any) -> None:
-    """The request may be under way: nobody knows yet whether the person is there."""
+async def test_keep_two_is_not_taken_back_during_the_creation(church: Any) -> None:
+    """The request may be under way, so it is unknown whether the person exists."""
     _, maria = await two(church)
     await answer(church, "keep_two", maria)
     await church.call("POST", f"/members/{maria}/create-again")
@@ -417,7 +417,7 @@ async def test_what_is_being_created_is_not_taken_back(church: Any) -> None:
     assert await state_of(church) == before
 
 
-async def test_whose_keeper_is_gone_is_created_again_without_a_question(church: Any) -> None:
+async def test_a_member_whose_kept_person_is_gone_is_created_again_unasked(church: Any) -> None:
     _, maria = await two(church)
     async with church.app.state.runtime.sessions.begin() as session:
         (link,) = [one for one in await church.rows(Link) if one.pco_id == "101"]

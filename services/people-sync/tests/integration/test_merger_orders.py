@@ -1,7 +1,7 @@
-"""Mergers in any order, read in pieces and again, between answers and deletions here: stories drawn by seed.
+"""Mergers in any order, read in parts and repeatedly, between answers and deletions here: stories drawn by seed.
 
-Whatever happens, each person who is there is at most one linked member, everybody who was merged away leads to whoever
-is there now, and joining loses and invents no membership.
+In every story each existing person has at most one linked member, all merged people lead to an existing one, and joins
+neither lose nor add memberships.
 """
 
 import os
@@ -34,7 +34,7 @@ SEEN, UNSEEN = 5, 2
 
 @dataclass(slots=True)
 class Story:
-    """A church and what has happened to it."""
+    """A church and its past events."""
 
     church: Any
     writer: Writer
@@ -51,7 +51,7 @@ class Story:
     told: list[str] = field(default_factory=list)
 
     def now_is(self, person: str) -> str:
-        """Whom a person is by the log, as far as it was read."""
+        """The person kept for a person by the log, as far as it was read."""
         onward = {entry.removed: entry.kept for entry in self.log[: self.read]}
         while person in onward:
             person = onward[person]
@@ -79,7 +79,7 @@ class Story:
         self.told.append(f"{remove} into {keep}")
 
     async def look(self, *, again: int | None = None) -> None:
-        """Read what is new in the log, and a part of what is not, page by page."""
+        """Read the new part of the log, and some of the old part again, page by page."""
         overlap = self.draw.randint(0, self.read) if again is None else again
         entries = self.log[self.read - overlap :]
         size = self.draw.randint(1, 3)
@@ -130,7 +130,7 @@ class Story:
         }
 
     async def check(self) -> None:
-        """After everything was read."""
+        """Check the state after the whole log was read."""
         links = await self.links()
         by_person: dict[str, list[str]] = {}
         for member, person in self.person.items():
@@ -139,7 +139,7 @@ class Story:
             linked = [one for one in members if links[one][0] != "gone"]
             assert len(linked) <= 1, (self.told, links)
             assert all(links[one][1] == person for one in linked), (self.told, links)
-            # Without a link only if everybody of them is somebody else by what an administrator said.
+            # Without a link only if an administrator declared all of them to be other people.
             assert linked or self.apart.issuperset(members), (self.told, links)
             for one in set(members) - set(linked):
                 assert links[one][2] == person, (self.told, links)
@@ -181,7 +181,7 @@ async def test_every_story_ends_well(church: Any, another: Callable[[str], Await
             await follow_after_deletions(story.writer)
         assert await story.links() == links, story.told
         assert len(await story.church.rows(Effect)) == effects, story.told
-        # Whoever is asked about can be joined, one after the other.
+        # All open pairs can be joined, in turn.
         for _ in range(SEEN):
             await story.answer()
         await story.check()

@@ -1,4 +1,4 @@
-"""A log of mergers that shows a merger later than reads can be believed: nobody is here twice for it."""
+"""The log of mergers shows a merger later than the staleness horizon, which must not double anybody here."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.fixture
 def late_log(site: Site) -> Iterator[None]:
-    """The log of mergers shows nothing that is younger than a minute."""
+    """The log of mergers shows no entry younger than a minute."""
     site.control.change_settings(mergers_lag_ms=60_000)
     yield
     site.control.change_settings(mergers_lag_ms=0)
@@ -24,9 +24,9 @@ async def link_of(site: Site, member: dict[str, Any]) -> tuple[str, str]:
     return link["state"], link["pco_id"]
 
 
-# Kind: an end is decided by a read that may lag.
+# Kind: a stale read ends a link.
 async def test_two_members_whose_merger_shows_late(site: Site, late_log: None) -> None:
-    """A6: one is gone until the log says why; then both are named, and neither is added there again."""
+    """A6: one counts as gone until the log shows the merger; then both are named, and neither is added there again."""
     await site.sync()
     bea, bruno = await site.member("Bea"), await site.member("Bruno")
     site.merge(str(site.person("Bea")["id"]), str(site.person("Bruno")["id"]))
@@ -47,13 +47,13 @@ async def test_two_members_whose_merger_shows_late(site: Site, late_log: None) -
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
 
 
-# Kind: identity is lost to a log that lags.
+# Kind: a lagging log loses an identity.
 @pytest.mark.parametrize("kind", ["full", "incremental"])
 @pytest.mark.parametrize(("first_name", "email"), [("Bruno", "bruno@example.org"), ("Otto", "otto@example.org")])
-async def test_whoever_was_kept_is_the_member_that_was_known(
+async def test_the_kept_person_is_linked_to_the_known_member(
     site: Site, late_log: None, first_name: str, email: str, kind: str
 ) -> None:
-    """A6: added there and merged before the next sync; the member stays one, and is whom the log names."""
+    """A6: a person is added there and merged before the next sync; the member stays single, linked as the log says."""
     await site.sync()
     before = await site.member("Bruno")
     removed = str(site.person("Bruno")["id"])
@@ -79,7 +79,7 @@ async def test_whoever_was_kept_is_the_member_that_was_known(
 
 
 async def lee_became_otto(site: Site) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Lee was merged into Otto, who is a second member, as the log does not show it yet: both, and the id kept."""
+    """Lee was merged into Otto, a second member since the log does not show it yet; gives both, and the kept id."""
     await site.sync()
     lee = await site.member("Lee")
     keep = site.create("Otto", "Other", email="otto@example.org")
@@ -90,7 +90,7 @@ async def lee_became_otto(site: Site) -> tuple[dict[str, Any], dict[str, Any], s
     return lee, otto, keep
 
 
-# Kind: what somebody typed is undone by what came late.
+# Kind: late news reverts an edit.
 async def test_a_second_member_who_was_put_into_a_family_here_stays(site: Site, late_log: None) -> None:
     """The history of a family that was made here does not name its first members."""
     lee, otto, keep = await lee_became_otto(site)
@@ -102,7 +102,7 @@ async def test_a_second_member_who_was_put_into_a_family_here_stays(site: Site, 
     assert await link_of(site, otto) == ("linked", keep)
 
 
-# Kind: what somebody typed is undone by what came late.
+# Kind: late news reverts an edit.
 async def test_a_second_member_whom_an_administrator_called_somebody_else_stays(site: Site, late_log: None) -> None:
     """An answer to a held match is no change of the member, and says more than any."""
     await site.sync()

@@ -149,7 +149,9 @@ _KINDS: dict[type[BaseException], type[KafkaUnavailable]] = {MessageSizeTooLarge
 
 
 async def _refuse_missing(producer: AIOKafkaProducer, topics: Collection[str]) -> None:
-    """Refuse missing topics, because aiokafka searches for a topic until the time limit and then reports Kafka as away."""
+    """Refuse missing topics, which aiokafka would look for until the time limit and then report as a Kafka that is
+    away.
+    """
     if unknown := {topic for topic in topics if producer.client.cluster.partitions_for_topic(topic) is None}:
         cluster = await producer.client.fetch_all_metadata()
         if missing := unknown - cluster.topics():

@@ -414,7 +414,7 @@ def _fact(received: Received) -> Fact[Any]:
 
 
 async def take(subscription: Subscription, session: AsyncSession, resources: Any, received: Received) -> str:
-    """Apply the message's effect in this transaction unless it was applied before. Returns the outcome for the metrics."""
+    """Apply the message's effect in this transaction, unless done before. Returns the outcome for the metrics."""
     handler = subscription.handlers.get(type(received.event)) if received.event else subscription.on_tombstone
     if handler is None:
         return "ignored"

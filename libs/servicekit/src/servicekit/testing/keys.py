@@ -31,7 +31,7 @@ class KeyRing:
         return json.dumps({"keys": [key.as_dict(private=False) for key in self._keys.values()]})
 
     def settings(self, settings_class: type[S], *, database_url: str, kafka: str, **more: Any) -> S:
-        """Settings of a service without an environment. `more`: fields of its own, or further ones of ServiceSettings."""
+        """Settings of a service without an environment. `more`: its own fields, or further ones of ServiceSettings."""
         return settings_class(
             **{
                 "database_url": database_url,

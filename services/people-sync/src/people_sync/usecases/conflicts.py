@@ -197,7 +197,7 @@ def close(conflict: Conflict, state: Literal["converged", "withdrawn"], now: dat
 
 
 def converged(conflict: Conflict | None, now: datetime) -> list[Conflict]:
-    """Close a record's conflict whose sides no longer contradict each other, unless a half-done decision is the cause."""
+    """Close a conflict whose sides no longer contradict each other, unless a half-done decision is the cause."""
     if conflict is None or is_half_done(conflict):
         return []
     return [close(conflict, "converged", now)]
@@ -243,7 +243,7 @@ async def record_removed(session: AsyncSession, organization_id: str, record_id:
 async def renamed(
     session: AsyncSession, organization_id: str, records: Collection[UUID], now: datetime
 ) -> list[Conflict]:
-    """Count the versions of open conflicts whose record has another name, other families or another age than published."""
+    """Increment the versions of open conflicts whose record's name, families or child flag differ from those published."""
     found = list((await open_conflicts_of(session, organization_id, records)).values())
     before = {conflict.id: (conflict.name, conflict.family_ids, conflict.child) for conflict in found}
     await _describe(session, found)
@@ -311,7 +311,7 @@ def _count(conflict: Conflict, now: datetime) -> None:
 
 
 async def _describe(session: AsyncSession, conflicts: Sequence[Conflict]) -> None:
-    """Store the present names and families of the records, and the times of our edits. Four queries for all conflicts."""
+    """Store the present names and families of the records, and the times of our edits, by four queries."""
     if not conflicts:
         return
     records = [conflict.record_id for conflict in conflicts]

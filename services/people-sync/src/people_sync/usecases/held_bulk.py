@@ -151,7 +151,7 @@ def _name(values: MemberValues) -> str:
 async def answer(
     session: AsyncSession, organization_id: str, bulk_id: str, body: AnswerHeldBulk, user: UserIdentity
 ) -> people.HeldBulk:
-    """Answer the shown held matches; idempotent. Conflict (409) if another set was shown, or another answer is at work."""
+    """Answer the shown held matches; idempotent. Conflict (409) if another set was shown, or another answer runs."""
     row = await _find(session, organization_id, bulk_id, locked=True)
     if body.digest != row.digest:
         raise Conflict(

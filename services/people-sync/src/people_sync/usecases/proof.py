@@ -195,7 +195,7 @@ def _agreed_family(link: Link, ours: FamilyValues) -> FamilyValues:
 
 
 def _family_differences(ours: FamilyValues, theirs: FamilyValues, alone: frozenset[str]) -> list[str]:
-    """Differing fields, without a primary contact unknown to the other side, and without members kept out of the sync."""
+    """Differing fields, without a primary contact unknown to the other side, and without members kept out."""
     found = ["name"] if text_key(ours.name) != text_key(theirs.name) else []
     both = {None, *((ours.members & theirs.members) - alone)}
     if {ours.primary_contact, theirs.primary_contact} <= both and ours.primary_contact != theirs.primary_contact:

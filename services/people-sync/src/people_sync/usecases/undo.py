@@ -75,7 +75,7 @@ def _scope(body: UndoInput) -> Scope:
 
 
 async def _exists(session: AsyncSession, organization_id: str, scope: Scope) -> None:
-    """NotFound (404), also for another organization's scope; Conflict (409) while the scope is still being carried out."""
+    """NotFound (404), also for another organization's scope; Conflict (409) while it is still being carried out."""
     if scope.what == "run":
         state = await _value(session, select(Run.state).filter_by(organization_id=organization_id, id=scope.id))
         if state in runs.OPEN:
