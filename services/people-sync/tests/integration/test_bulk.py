@@ -326,7 +326,7 @@ async def test_a_supplied_id_does_not_restore_a_gone_person(church: Any) -> None
     assert [link.state for link in await church.rows(Link)] == ["gone"]
 
 
-# Kind: identity is lost to what was known before somebody asked.
+# Kind: outdated data loses an identity.
 async def test_an_old_id_leads_to_the_finally_kept_person(church: Any) -> None:
     await church.connect()
     kept, merged = await church.add(first_name="Kept"), await church.add(first_name="Merged")
@@ -354,7 +354,7 @@ async def test_an_old_id_leads_to_the_finally_kept_person(church: Any) -> None:
     assert members[UUID(merged["id"])] == "Merged"
 
 
-# Kind: advice that nobody can follow.
+# Kind: impossible advice.
 async def test_another_id_replaces_one_that_does_not_exist(church: Any) -> None:
     await church.connect()
     await put(church, [person("a", pco_id="21"), person("b", pco_id="22"), person("c", pco_id="23")])

@@ -74,7 +74,7 @@ async def test_a_household_added_there_during_a_run_is_linked_to_the_family(site
     assert len(households_of(site, "Nora", "Nils")) == 1
 
 
-# Kind: the outcome depends on when somebody looks.
+# Kind: the outcome depends on the time of a read.
 @pytest.mark.parametrize("looked", ["never", "between", "alone"])
 @pytest.mark.parametrize("kind", ["full", "incremental"])
 async def test_deleted_there_and_added_again_is_the_same_family(site: Site, looked: str, kind: str) -> None:

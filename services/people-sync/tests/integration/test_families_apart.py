@@ -113,7 +113,7 @@ async def test_a_family_is_the_household_with_the_same_known_people(site: Site) 
 # --- primary contacts -------------------------------------------------------------------------------------------------
 
 
-# Kind: unknown to the other side is taken for empty.
+# Kind: a value unknown to the other side counts as empty.
 async def test_a_held_primary_contact_there_stays(site: Site) -> None:
     await site.sync()
     await site.believable()
@@ -134,7 +134,7 @@ async def test_a_held_primary_contact_there_stays(site: Site) -> None:
     await nothing_more(site)
 
 
-# Kind: unknown to the other side is taken for empty.
+# Kind: a value unknown to the other side counts as empty.
 async def test_a_primary_contact_not_created_there_yet_stays(site: Site) -> None:
     await site.sync()
     await site.believable()
@@ -160,7 +160,7 @@ async def test_a_primary_contact_not_created_there_yet_stays(site: Site) -> None
     await nothing_more(site)
 
 
-# Kind: unknown to the other side is taken for empty.
+# Kind: a value unknown to the other side counts as empty.
 async def test_a_primary_contact_gone_there_stays_here(site: Site) -> None:
     await site.sync()
     await site.believable()

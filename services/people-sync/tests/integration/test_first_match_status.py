@@ -65,7 +65,7 @@ async def test_nobody_becomes_inactive_unasked(site: Site, answer: str) -> None:
     assert await status(site) == (answer != "planning_center", False)
 
 
-# Kind: a screen says less, or more, than was done.
+# Kind: a screen shows less, or more, than was done.
 async def test_a_conflict_of_a_first_match_leaves_the_other_fields_alone(site: Site, stage: Stage) -> None:
     """Max's phone is in conflict without an agreed value; his gender is edited here, and sent."""
     await site.settings(first_match="ask")
@@ -91,7 +91,7 @@ async def test_a_conflict_of_a_first_match_leaves_the_other_fields_alone(site: S
     assert (done["outcome"], done["sentence"]) == ("conflict", said)
 
 
-# Kind: an answer is applied to more than it was about.
+# Kind: an answer is applied to more than its subject.
 @pytest.mark.parametrize("choice", ["ours", "ask"])
 async def test_a_later_change_of_the_status_is_taken_over(site: Site, choice: str) -> None:
     """For a first match with both sides active, or with a settled status."""

@@ -91,8 +91,8 @@ async def lee_became_otto(site: Site) -> tuple[dict[str, Any], dict[str, Any], s
 
 
 # Kind: late news reverts an edit.
-async def test_a_second_member_who_was_put_into_a_family_here_stays(site: Site, late_log: None) -> None:
-    """The history of a family that was made here does not name its first members."""
+async def test_a_second_member_added_to_a_family_here_stays(site: Site, late_log: None) -> None:
+    """The history of a family added here does not name its first members."""
     lee, otto, keep = await lee_became_otto(site)
     await site.family("Ours", str(otto["id"]))
     site.control.change_settings(mergers_lag_ms=0)
@@ -103,8 +103,8 @@ async def test_a_second_member_who_was_put_into_a_family_here_stays(site: Site, 
 
 
 # Kind: late news reverts an edit.
-async def test_a_second_member_whom_an_administrator_called_somebody_else_stays(site: Site, late_log: None) -> None:
-    """An answer to a held match is no change of the member, and says more than any."""
+async def test_a_second_member_declared_different_stays(site: Site, late_log: None) -> None:
+    """An answer to a held match changes no member, but it outweighs any change."""
     await site.sync()
     bruno = await site.member("Bruno")
     removed = str(site.person("Bruno")["id"])
@@ -132,8 +132,8 @@ async def test_a_second_member_whom_an_administrator_called_somebody_else_stays(
     assert "Both stay here" in item["sentence"]
 
 
-# Kind: a change here that the history does not have.
-async def test_the_history_has_a_primary_contact_that_moves_with_a_merger(site: Site, late_log: None) -> None:
+# Kind: a change here is missing from the history.
+async def test_the_history_shows_a_primary_contact_changed_by_a_merger(site: Site, late_log: None) -> None:
     lee, otto, keep = await lee_became_otto(site)
     household = {"name": "Others", "person_ids": [keep]}
     site.mutate({"op": "create", "type": "Household", "attributes": household})
@@ -153,8 +153,8 @@ async def test_the_history_has_a_primary_contact_that_moves_with_a_merger(site: 
 # Kind: what says that it writes nothing deletes somebody.
 @pytest.mark.parametrize("purpose", ["preview", "proof"])
 @pytest.mark.parametrize("kind", ["full", "incremental"])
-async def test_only_a_sync_makes_one_again_of_two(site: Site, late_log: None, purpose: str, kind: str) -> None:
-    """Neither what is shown nor what is approved then has the deletion; the next sync makes up for it."""
+async def test_only_a_sync_merges_the_two_members_again(site: Site, late_log: None, purpose: str, kind: str) -> None:
+    """Neither the shown nor the approved plan contains the deletion, so the next sync does it."""
     lee, otto, keep = await lee_became_otto(site)
     household = {"name": "Others", "person_ids": [keep]}
     site.mutate({"op": "create", "type": "Household", "attributes": household})
@@ -183,7 +183,7 @@ async def test_only_a_sync_makes_one_again_of_two(site: Site, late_log: None, pu
 
 
 # Kind: what says that it writes nothing deletes somebody.
-async def test_later_mergers_of_two_who_are_still_to_be_one_wait_with_them(site: Site, late_log: None) -> None:
+async def test_later_mergers_of_two_members_not_merged_yet_wait(site: Site, late_log: None) -> None:
     lee, _, otto = await lee_became_otto(site)
     keep = site.create("Olga", "Other", email="olga@example.org")
     site.merge(keep, otto)

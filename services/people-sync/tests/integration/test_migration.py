@@ -1,6 +1,6 @@
-"""Three churches that the code of commit e06734b left behind (revision 0003) go on under the code of today.
+"""Three churches left by the code of commit e06734b (revision 0003) continue under today's code.
 
-Its own tests' harness made them in `data/spine`: a dump of people-sync's data, and of each church in the simulator.
+That commit's test harness made them in `data/spine`: a dump of people-sync's data, and of each church in the simulator.
 """
 
 import json
@@ -42,7 +42,7 @@ KEPT: Final = {
     "creation": "id, kind, record_id, marker, state, pco_id, content",
 }
 """What the migration leaves as it is, and so does a run with nothing to do."""
-# What was written then was written just now: nobody's schedule or lease is over.
+# The dump's times are moved to now, so that no schedule or lease is over.
 _JUST_NOW: Final = """
     DO $$ DECLARE found record; passed interval := now() - (SELECT max(lease_until) FROM job); BEGIN
         FOR found IN SELECT table_name, column_name FROM information_schema.columns
@@ -52,8 +52,8 @@ _JUST_NOW: Final = """
         END LOOP;
     END $$
 """
-# Two notes that the churches happen not to hold: an answer of long ago, for one of two families that were made there,
-# and one of somebody who was made there without contacts just now.
+# Two intents that the churches lack: an old one of a created family, and a recent one of a person created without
+# contacts.
 _FURTHER_NOTES: Final = """
     UPDATE link SET written_at = written_at - interval '2 days' WHERE pco_id = '5005';
     UPDATE link SET written_at = now(), written_before = '{}', written_after = NULL
@@ -63,7 +63,7 @@ _FURTHER_NOTES: Final = """
 
 @dataclass(slots=True)
 class Spine:
-    """The churches, and what people-sync's tables held before the migration and after it, before anybody ran."""
+    """The churches, and people-sync's rows before and after the migration, before any run."""
 
     sites: list[Site]
     before: dict[str, Rows]
@@ -74,7 +74,7 @@ class Spine:
 async def spine(
     tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
 ) -> AsyncIterator[Spine]:
-    """Loaded at the revision of then, brought to that of now, and people-sync started."""
+    """The dump loaded at its old revision and migrated, with people-sync started."""
     url = await databases.empty()
     await migrate(url, "people_sync", to=BEFORE)
     database = Database(url)
@@ -86,13 +86,13 @@ async def spine(
     await migrate(url, "people_sync")
     after = await kept(database) | await whole(database, "member", "family", "link_write", "claim", "effect")
     rows = [rows_of_dump(json.loads(path.read_text())) for path in sorted(DATA.glob("church-*.json"))]
-    folder = tmp_path_factory.mktemp("spine", numbered=False)  # names the organizations
+    folder = tmp_path_factory.mktemp("spine", numbered=False)  # the name is that of the organizations
     async with staged(folder, database=url, kafka=kafka_server, keys=keys, lender=lender, rows=rows) as stage:
         yield Spine([await stage.site(connected=True) for _ in rows], before, after)
 
 
 async def kept(database: Database, organization_id: str | None = None) -> dict[str, Rows]:
-    """What `KEPT` names, of one organization or of all."""
+    """The tables and columns of `KEPT`, of one organization or of all."""
     return {
         f"kept {table}": await database.fetch(
             f"SELECT {columns} FROM {table} WHERE $1::text IS NULL OR organization_id = $1 ORDER BY {columns}",
@@ -103,12 +103,12 @@ async def kept(database: Database, organization_id: str | None = None) -> dict[s
 
 
 async def whole(database: Database, *tables: str) -> dict[str, Rows]:
-    """Tables with all their columns."""
+    """Tables with all columns."""
     return {table: await database.fetch(f"SELECT * FROM {table}") for table in tables}
 
 
 async def sides(site: Site) -> tuple[dict[str, Rows], Rows, list[dict[str, Any]]]:
-    """Both sides of a church, and what was noted of changes."""
+    """Both sides of a church, and the stored effects."""
     query = "SELECT * FROM effect WHERE organization_id = $1 ORDER BY id"
     effects = await site.database.fetch(query, site.organization_id)
     return (
@@ -119,7 +119,7 @@ async def sides(site: Site) -> tuple[dict[str, Rows], Rows, list[dict[str, Any]]
 
 
 async def unchanged_by_further_runs(site: Site, *kinds: str) -> None:
-    """Nothing is written anywhere."""
+    """Check that further runs write nothing."""
     await site.believable()
     before, mark = await sides(site), site.mark()
     for kind in kinds:
@@ -130,13 +130,13 @@ async def unchanged_by_further_runs(site: Site, *kinds: str) -> None:
 
 
 def written(site: Site, mark: int) -> list[tuple[str, str]]:
-    """What people-sync asked Planning Center to change, and all of it was taken."""
+    """The changes that people-sync requested; checks that Planning Center accepted all."""
     entries = site.journal(mark, writes=True)
     assert all(entry["status"] < 300 for entry in entries), entries
     return sorted((entry["method"], entry["path"]) for entry in entries)
 
 
-async def test_nothing_that_was_known_changes(spine: Spine) -> None:
+async def test_the_migration_changes_no_known_data(spine: Spine) -> None:
     """Values, versions, links with what was agreed, conflicts, held matches and intents."""
     for name in (name for name in spine.before if name.startswith("kept ")):
         assert spine.after[name] == spine.before[name], name
@@ -188,7 +188,7 @@ async def test_history_is_readable(spine: Spine) -> None:
     assert {entry["new"] for entry in entries["Bruno"]} == {"bb@example.org", "Bakerson"}
 
 
-async def test_what_is_invisible_leaves_the_keys(spine: Spine) -> None:
+async def test_invisible_characters_are_removed_from_the_keys(spine: Spine) -> None:
     former = {row["id"]: row for row in (*spine.before["member"], *spine.before["family"])}
     changed = [
         former[row["id"]]["name_key"] + " -> " + row["name_key"]
@@ -220,8 +220,8 @@ async def test_the_expression_finds_every_invisible_character(spine: Spine) -> N
     assert await database.fetch(query, plain, migration._INVISIBLE, False) == []
 
 
-async def test_the_next_run_writes_only_what_was_still_to_be_written(spine: Spine) -> None:
-    """A phone number typed after the last run, and one that Planning Center refused then and takes now."""
+async def test_the_next_run_writes_only_pending_changes(spine: Spine) -> None:
+    """A phone edited after the last run, and one that Planning Center refused then and accepts now."""
     site = spine.sites[SETTLED]
     (ours, effects, _), mark = await sides(site), site.mark()
     run = await site.sync()
@@ -236,7 +236,7 @@ async def test_the_next_run_writes_only_what_was_still_to_be_written(spine: Spin
     assert {(row["record_id"], row["side"], row["field"]) for row in noted[len(effects) :]} == {
         (id_, "there", "phone") for id_ in pushed
     }
-    # When each side was edited was not noted then: this run tells it, and that is all that it tells of a conflict.
+    # The times of edits were not stored then. This run adds them to conflicts, and nothing else.
     assert all(one["theirs_changed_before"] for row in after["kept conflict"] for one in row["fields"])
     versions = {row["id"]: row.pop("version") for row in ours["kept conflict"]}
     assert {row["id"]: row.pop("version") - 1 for row in after["kept conflict"]} == versions
@@ -257,8 +257,8 @@ async def test_the_next_run_writes_only_what_was_still_to_be_written(spine: Spin
     assert await site.database.value(left, site.organization_id) == 0
 
 
-async def test_a_run_that_waited_asks_again_and_goes_on(spine: Spine) -> None:
-    """What its question showed was not remembered then: an answer covers nothing that was not shown since."""
+async def test_a_waiting_run_asks_again_and_continues(spine: Spine) -> None:
+    """The shown plan was not stored then, so an answer must not cover anything that was not shown since."""
     site = spine.sites[ASKING]
     (run,) = [run for run in (await site.call("GET", "/runs"))["items"] if run["state"] == "waiting"]
     mark, answer = site.mark(), {"question": "threshold", "answer": "continue"}
@@ -274,15 +274,15 @@ async def test_a_run_that_waited_asks_again_and_goes_on(spine: Spine) -> None:
     await unchanged_by_further_runs(site, "full")
 
 
-async def test_a_killed_run_finds_what_it_had_sent(spine: Spine) -> None:
-    """The person is not made twice, our own writes are no edits of the church, and what was put back here counts."""
+async def test_a_killed_run_finds_its_sent_creations(spine: Spine) -> None:
+    """The person is not created twice, our writes do not count as edits there, and a value put back here counts."""
     site = spine.sites[KILLED]
     run = (await site.call("GET", "/runs"))["items"][0]
     done = await site.until(run["id"], "done")
     assert done["counts"] == {"unchanged": 17, "created_there": 1, "updated_there": 1}
     lost = site.person("Lost")
     household = next(row["id"] for row in site.rows("Household") if row["name"] == "Dean Household")
-    # The contact that the lost person was still to get, and the name that was changed back here meanwhile.
+    # The found person's missing contact, and the name that was changed back here meanwhile.
     assert written(site, 0) == [
         ("PATCH", f"/people/v2/households/{household}"),
         ("POST", f"/people/v2/people/{lost['id']}/emails"),

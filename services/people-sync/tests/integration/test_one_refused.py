@@ -1,4 +1,4 @@
-"""Planning Center refuses one record of many, whatever was asked of it: that one is listed, everybody else syncs."""
+"""Planning Center refuses any kind of request for one record of many: that record is listed, all others sync."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ WRITES = {
 
 
 async def change_here(site: Site) -> None:
-    """Everybody of `WRITES` needs the request that is named there; Cora needs one that is taken."""
+    """Edit so that each record of `WRITES` needs the request named there; Cora needs one that is accepted."""
     await site.change("Bea", last_name="Bakerson")
     await site.change("Ned", phone="(212) 555-0150")
     await site.change("Bruno", email="bb@example.org", gender="Female")
@@ -39,7 +39,7 @@ async def change_here(site: Site) -> None:
 
 
 def refuse(site: Site, method: str, path: str, answer: dict[str, Any]) -> str:
-    """`path` may hold first names for the ids of people."""
+    """Refuse a request. `path` may have first names in place of people's ids."""
     ids = {row["first_name"]: row["id"] for row in site.rows("Person")}
     for name, id_ in ids.items():
         path = path.replace(f"{{{name}}}", id_)
@@ -47,7 +47,7 @@ def refuse(site: Site, method: str, path: str, answer: dict[str, Any]) -> str:
 
 
 async def refused_in(site: Site, run: dict[str, Any]) -> dict[str, str]:
-    """What the run says of those who were refused, by the first name or the family's name here."""
+    """The run's sentences about refused records, by first name or by family name."""
     names = await site.database.fetch(
         "SELECT id, first_name AS name FROM member WHERE organization_id = $1 "
         "UNION SELECT id, name FROM family WHERE organization_id = $1",
@@ -67,7 +67,7 @@ async def refused_in(site: Site, run: dict[str, Any]) -> dict[str, str]:
     ],
     ids=["403", "409", "forbidden attribute"],
 )
-async def test_one_refused_write_is_that_records(site: Site, answer: dict[str, Any], advice: str) -> None:
+async def test_a_refused_write_concerns_one_record(site: Site, answer: dict[str, Any], advice: str) -> None:
     await site.sync()
     await change_here(site)
     refusals = [refuse(site, *write, answer) for write in WRITES.values()]
@@ -99,7 +99,7 @@ async def test_one_refused_write_is_that_records(site: Site, answer: dict[str, A
 
 # Kind: one record's refusal ends a run.
 async def test_the_run_fails_only_if_the_role_is_gone(site: Site) -> None:
-    """The same requests are refused, since whoever connected may write nothing any more."""
+    """The same requests are refused, because the connected user may not write any more."""
     await site.sync()
     await change_here(site)
     site.control.set_role(site.church.id, site.church.admin_id, "Viewer")
@@ -114,8 +114,8 @@ async def test_the_run_fails_only_if_the_role_is_gone(site: Site) -> None:
 
 # Kind: one record's refusal ends a run.
 @pytest.mark.parametrize("kind", ["full", "incremental"])
-async def test_one_refused_read_is_that_records(site: Site, kind: str) -> None:
-    """A person or household that is asked for by itself and not shown is left as it is here, and is not gone."""
+async def test_a_refused_read_concerns_one_record(site: Site, kind: str) -> None:
+    """A person or household whose single read is refused stays unchanged here, and does not count as gone."""
     await site.sync()
     await site.believable()
     ids = {row["first_name"]: row["id"] for row in site.rows("Person")}
@@ -125,7 +125,7 @@ async def test_one_refused_read_is_that_records(site: Site, kind: str) -> None:
     await site.call("PATCH", f"/families/{(await site.family_of('Dean Household'))['id']}", {"name": "Deans"})
     await site.change("Cora", last_name="Clarkson")
     if kind == "full":
-        # Who is in no list, and who comes without an e-mail in it, is asked for.
+        # People missing from a list, or without an e-mail in it, are read one by one.
         email = site.contacts("Ned", "Email")[0]["id"]
         site.control.omit(included="Email", id=email, organization_id=site.church.id)
         site.delete("Lee")
@@ -148,7 +148,7 @@ async def test_one_refused_read_is_that_records(site: Site, kind: str) -> None:
     states = "SELECT state FROM link WHERE organization_id = $1 AND state <> 'linked'"
     assert await site.database.fetch(states, site.organization_id) == []
     if kind == "incremental":
-        # Nobody edits them there again, and they are asked for all the same.
+        # They are read again even without an edit there.
         again = "SELECT pco_id FROM remote WHERE organization_id = $1 AND again"
         asked = {row["pco_id"] for row in await site.database.fetch(again, site.organization_id)}
         assert {ids["Max"], households["Clark Household"]} <= asked
@@ -162,7 +162,7 @@ async def test_one_refused_read_is_that_records(site: Site, kind: str) -> None:
 
 
 async def sync_now(site: Site, path: str) -> dict[str, Any]:
-    """Sync one record now, until that is done."""
+    """Sync one record now, and wait for its end."""
     asked = await site.call("POST", path, status=202)
 
     async def ended() -> dict[str, Any] | None:
@@ -174,8 +174,8 @@ async def sync_now(site: Site, path: str) -> dict[str, Any]:
 
 
 # Kind: one record's refusal ends the sync of others.
-async def test_one_refused_person_is_one_line_of_the_familys_sync(site: Site) -> None:
-    """Of a family one is not shown, one may not be created, and the third is written all the same."""
+async def test_a_refused_person_is_one_line_of_the_familys_sync(site: Site) -> None:
+    """One member's read and one member's creation are refused; the third is still written."""
     await site.sync()
     await site.believable()
     nina = await site.add("Nina", "New")

@@ -1,4 +1,4 @@
-"""Somebody decides about a record, or finds it elsewhere, while the writer's request is under way."""
+"""Decisions about a record, or reads of it, while the writer's request is under way."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,14 +16,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(staging: Staging) -> AsyncIterator[Stage]:
-    """Requests may hang for as long as a test needs."""
+    """A stage whose requests may hang for as long as a test needs."""
     async with staging("writers", PCO_REQUEST_TIMEOUT_SECONDS=60, JOB_LEASE_SECONDS=90) as made:
         yield made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def site(stage: Stage) -> Site:
-    """In sync, with the choice for first matches made."""
+    """A site in sync, with the first-match choice made."""
     made = await stage.site()
     await made.settings(first_match="planning_center")
     await made.sync()
@@ -31,7 +31,7 @@ async def site(stage: Stage) -> Site:
 
 
 async def asked_for(site: Site, *, pco_id: str) -> None:
-    """Queue a look at somebody in Planning Center who is nobody here yet, as a webhook will, and wait for its end."""
+    """Queue a sync of an unlinked person in Planning Center, as a webhook will, and wait for its end."""
     id_ = uuid4()
     await site.database.fetch(
         "INSERT INTO refresh (id, organization_id, pco_organization_id, kind, pco_id, reasons, urgent, not_before,"
@@ -61,7 +61,7 @@ async def linked_to(site: Site, member_id: str) -> Any:
     return await site.database.value("SELECT pco_id FROM link WHERE record_id = $1", UUID(member_id))
 
 
-async def test_a_question_about_somebody_who_is_being_added_there_waits_for_that(site: Site) -> None:
+async def test_an_answer_about_a_member_being_added_there_waits(site: Site) -> None:
     nina = await site.add("Nina", "New", email="nina@example.org")
     hold = site.fault({"kind": "hold", "when": "after"}, method="POST", path="/people/v2/people$")
     run_id = await site.start("incremental")
@@ -79,7 +79,7 @@ async def test_a_question_about_somebody_who_is_being_added_there_waits_for_that
     assert len(site.people("Nina")) == 2
 
 
-async def test_an_id_that_is_supplied_while_somebody_is_being_added_there_counts(site: Site) -> None:
+async def test_an_id_supplied_during_the_members_creation_counts(site: Site) -> None:
     await site.settings(first_match="planning_center")
     nina = {"external_id": "n", "first_name": "Nina", "last_name": "New", "birthdate": "1980-01-01"}
     await site.call("PUT", "/bulk", {"members": [nina]})
@@ -94,7 +94,7 @@ async def test_an_id_that_is_supplied_while_somebody_is_being_added_there_counts
     await site.believable()
     await site.sync()
     assert await linked_to(site, id_) == another
-    # What the first run had to leave is looked at beside these.
+    # Records postponed by the first run are synced beside these.
     await site.believable()
     await site.sync()
     await site.believable()
@@ -102,15 +102,15 @@ async def test_an_id_that_is_supplied_while_somebody_is_being_added_there_counts
     assert run["counts"].keys() <= {"unchanged"}, await site.items(run["id"])
 
 
-async def test_whom_we_added_there_and_somebody_took_for_another_is_one_line(site: Site) -> None:
-    """Nobody else's sync ends for it."""
+async def test_a_created_person_linked_to_another_member_is_one_line(site: Site) -> None:
+    """All other records still sync."""
     nina = await site.add("Nina", "New")
     lost = site.fault({"kind": "reset", "when": "after"}, method="POST", path="/people/v2/people$", times=1)
     run_id = await site.start("incremental")
     await eventually(lambda: site.control.fault(lost)["acted"])
     await site.call("POST", f"/runs/{run_id}/stop")
     await site.until(run_id, "stopped")
-    # Corrected beyond recognition, taken over here as somebody new, and put right again.
+    # Renamed there, added here as a new member, and renamed back.
     person = site.person("Nina")["id"]
     zita, again = {"first_name": "Zita", "last_name": "Zink"}, {"first_name": "Nina", "last_name": "New"}
     site.mutate({"op": "edit", "id": person, "attributes": zita})
@@ -127,8 +127,8 @@ async def test_whom_we_added_there_and_somebody_took_for_another_is_one_line(sit
     assert len(site.people("Nina")) == 1
 
 
-async def test_a_link_does_not_end_while_its_record_is_being_written(site: Site) -> None:
-    """A run has found somebody missing whom another writer is just writing: they are there, as the answer says."""
+async def test_a_link_does_not_end_during_a_write_of_its_record(site: Site) -> None:
+    """A run finds a person missing whom another writer is writing; the write's answer shows that they exist."""
     bruno = str((await site.member("Bruno"))["id"])
     person = site.person("Bruno")["id"]
     await site.change("Bruno", last_name="Bakerson")
@@ -167,8 +167,8 @@ async def test_a_link_does_not_end_while_its_record_is_being_written(site: Site)
     assert (await site.member("Bruno"))["last_name"] == site.person("Bruno")["last_name"] == "Bakerson"
 
 
-async def test_who_asks_twice_is_told_what_was_done(site: Site) -> None:
-    """The second look finds nothing left to do: that is not what became of the record."""
+async def test_a_second_request_reports_the_first_ones_outcome(site: Site) -> None:
+    """The second sync finds nothing left to do, but the outcome is that of the first."""
     site.edit("Bruno", gender="Male")
     await site.visible()
     bruno = str((await site.member("Bruno"))["id"])

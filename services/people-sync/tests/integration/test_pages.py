@@ -1,4 +1,4 @@
-"""What leads to the next page of a list is read again, and tells nothing of how much other churches do."""
+"""Page keys of lists can be decoded, and do not reveal the activity of other churches."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ BEGIN = {"pco_organization_id": "77", "kind": "full", "state": "done", "trigger"
 
 
 async def walk(church: Any, path: str) -> tuple[list[Any], list[Any]]:
-    """All rows of a list, two a page, and what led from page to page."""
+    """All rows of a list, two per page, and the page keys."""
     rows: list[Any] = []
     places: list[Any] = []
     after = ""
@@ -29,8 +29,8 @@ async def walk(church: Any, path: str) -> tuple[list[Any], list[Any]]:
         after = f"&after={page['next']}"
 
 
-async def test_records_of_a_run_are_paged_by_ids_of_their_own(church: Any, another: Any) -> None:
-    """Also past those of whom an erasure left nothing to name them by, wherever a page ends."""
+async def test_records_of_a_run_are_paged_by_their_own_ids(church: Any, another: Any) -> None:
+    """Also past rows that an erasure left without any id, wherever a page ends."""
     other, run, others = await another("org-2"), uuid4(), uuid4()
     at = datetime(2026, 1, 5, tzinfo=UTC)
     for one, id_ in ((church, run), (other, others)):

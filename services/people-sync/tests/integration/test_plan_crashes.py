@@ -1,4 +1,4 @@
-"""People-sync killed around every kind of call and commit of an approved plan: what was approved is done, once."""
+"""People-sync killed around every kind of call and commit of an approved plan: the plan is carried out exactly once."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -32,7 +32,7 @@ COPIES: Final = 120
 
 
 async def _planned(site: Site) -> None:
-    """Changes of every kind, shown by a preview; three records have moved since."""
+    """Changes of every kind, shown by a preview; three records have changed since."""
     await site.settings(first_match="planning_center", inactivate_deleted=True)
     ann = await site.add("Ann", "New", email="ann@example.org", phone="(212) 555-0141")
     await site.family("New Family", ann)
@@ -56,7 +56,7 @@ async def _planned(site: Site) -> None:
 
 
 async def _approve(session: AsyncSession, _: Database) -> None:
-    """An admin approves what was shown."""
+    """An admin approves the shown plan."""
     run = await open_run(session, RUNS, ORGANIZATION)
     assert run is not None
     assert run.question is not None
@@ -65,7 +65,7 @@ async def _approve(session: AsyncSession, _: Database) -> None:
 
 
 async def _outcomes(copy: Copy) -> list[Any]:
-    """What became of each record of the plan, by the first word of its name."""
+    """The outcome of each record of the plan, by the first word of its name."""
     of_plan = "FROM change JOIN run ON run.id = run_id WHERE purpose = 'preview'"
     query = f"SELECT change.kind, split_part(name, ' ', 1) AS name, outcome {of_plan} ORDER BY 1, 2"
     return [tuple(row.values()) for row in await copy.database.fetch(query)]
@@ -95,8 +95,9 @@ async def test_killed_around_every_kind_of_call_and_commit_of_a_plan(
                     await copy.process()
                     await copy.over()
                     found = await _outcomes(copy)
-                    # What was sent by who died is unchanged by who finds it there; what cannot be decided within the
-                    # staleness horizon is left to the next run. Nothing else may become of a record.
+                    # A change sent by the killed process is found by the next one and left unchanged. A record that is
+                    # undecidable within the staleness horizon is postponed to the next run. No other outcome is
+                    # allowed.
                     wrong = [one for one in found if one not in outcomes and one[2] not in {"unchanged", "later"}]
                     if wrong or left_out != {name for _, name, outcome in found if outcome == "left_out"}:
                         return f"{found} instead of {outcomes}"
@@ -104,7 +105,7 @@ async def test_killed_around_every_kind_of_call_and_commit_of_a_plan(
 
                 return await failure_of(story, kill, copy, through())
 
-        # Behind what a run reads it is killed elsewhere (`test_crashes`).
+        # `test_crashes` covers kills after reads.
         kinds = {(what, kind) for what, kind in expected.kinds if what != "answer" or is_write(kind)}
         work = [("plan", kill) for kill in kills_around(kinds, thorough=False)]
         failures = await all_of(work, killed)

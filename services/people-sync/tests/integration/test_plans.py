@@ -1,4 +1,6 @@
-"""A plan is shown before anything is written, and what runs is that plan: no more, and what moved since is named."""
+"""A plan is shown before any write. The run carries out exactly that plan; records changed since are left out and
+named.
+"""
 
 import csv
 import io
@@ -18,7 +20,7 @@ TABLES: Final = ("member", "family", "family_member", "held_match", "conflict", 
 
 
 async def fingerprint(site: Site) -> list[Any]:
-    """Every row of ours that has a value of somebody, or says that one was written."""
+    """All our rows with a record's values, or about writes of them."""
     return [
         await site.database.fetch(
             f"SELECT row_to_json(t)::text AS row FROM {table} t WHERE organization_id = $1 ORDER BY 1",
@@ -29,7 +31,7 @@ async def fingerprint(site: Site) -> list[Any]:
 
 
 async def settled(site: Site) -> None:
-    """Both sides are in sync, and reads can be believed."""
+    """Wait until both sides are in sync, and reads are conclusive."""
     await site.settings(first_match="planning_center")
     await site.sync()
     await site.believable()
@@ -40,7 +42,7 @@ def named(items: list[dict[str, Any]]) -> dict[str, str]:
 
 
 async def quiet_afterwards(site: Site) -> None:
-    """The next syncs bring both sides together, and the one after them writes nothing."""
+    """Check that the next syncs bring both sides together, and that the one after them writes nothing."""
     for _ in range(2):
         await site.believable()
         await site.sync()
@@ -55,7 +57,7 @@ async def quiet_afterwards(site: Site) -> None:
 # --- nothing is written ---------------------------------------------------------------------------------------------
 
 
-async def test_the_very_first_preview_writes_nothing_and_approved_does_all(site: Site) -> None:
+async def test_the_very_first_preview_writes_nothing_until_approved(site: Site) -> None:
     await site.settings(first_match="planning_center")
     ann = await site.add("Ann", "New", email="ann@example.org", phone="(212) 555-0141")
     await site.add("Alan", "Abbot", email="alan@example.org", phone="(212) 555-0199")
@@ -107,7 +109,7 @@ async def test_the_very_first_preview_writes_nothing_and_approved_does_all(site:
     assert (run["counts"]["created_here"], run["counts"]["created_there"]) == (17, 2)
     assert (await site.member("Alan"))["phone"] == "(212) 555-0101"
     assert site.household("New Family") == ["Ann"]
-    # What was planned stays readable, with what became of it.
+    # The plan stays readable, with the outcomes.
     after = await site.plan(run["id"])
     assert named(after) == named(plan)
     assert {item["sentence"] for item in after if item["name"] == "Ann New"} == {"Added in Planning Center."}
@@ -186,10 +188,10 @@ async def test_every_kind_of_change_is_in_the_plan_and_is_done(site: Site) -> No
     await quiet_afterwards(site)
 
 
-# --- what moved since is left out, and named ------------------------------------------------------------------------
+# --- records changed since are left out, and named ------------------------------------------------------------------
 
 
-async def test_what_moved_after_the_plan_is_left_out_and_named(site: Site) -> None:
+async def test_records_changed_after_the_plan_are_left_out_and_named(site: Site) -> None:
     await settled(site)
     for first in ("Alan", "Amy", "Abel"):
         await site.change(first, last_name="Ours")
@@ -207,7 +209,7 @@ async def test_what_moved_after_the_plan_is_left_out_and_named(site: Site) -> No
     assert len(await site.plan(run["id"])) == 13
     # Our side.
     await site.change("Alan", last_name="Again")
-    await site.change("Amy", last_name="Abbot")  # as it was: nothing is needed any more
+    await site.change("Amy", last_name="Abbot")  # changed back, so no change is needed
     await site.change("Bruno", last_name="Mine")
     await site.call("PATCH", f"/members/{ann}", {"phone": "(212) 555-0177"})
     # Their side.
@@ -225,11 +227,11 @@ async def test_what_moved_after_the_plan_is_left_out_and_named(site: Site) -> No
     assert {item["sentence"] for item in left_out} == {
         "This has changed since the plan was shown, so it was left as it is. The next sync compares it again."
     }
-    # What had not moved was done.
+    # Unchanged records were carried out.
     assert (await site.member("Bea"))["last_name"] == "Theirs"
     assert len(await site.members("Quin")) == 1
     assert len(site.people("Bob")) == 1
-    # The others are as they were, and nobody looks at them before the next sync.
+    # The others are untouched, and stay so until the next sync.
     queued = "SELECT count(*) FROM refresh WHERE organization_id = $1"
     assert await site.database.value(queued, site.organization_id) == 0
     assert site.person("Alan")["last_name"] == site.person("Amy")["last_name"] == "Abbot"
@@ -249,8 +251,8 @@ async def test_what_moved_after_the_plan_is_left_out_and_named(site: Site) -> No
     await quiet_afterwards(site)
 
 
-async def test_moved_here_between_the_comparison_and_the_record(site: Site) -> None:
-    """The run has compared again, and waits for the first record while somebody changes the second."""
+async def test_a_change_here_between_the_comparison_and_the_record(site: Site) -> None:
+    """The run has compared again, and waits for the first record while the second one is changed."""
     await settled(site)
     site.edit("Carl", last_name="Theirs")
     site.edit("Cora", last_name="Theirs")
@@ -274,7 +276,7 @@ async def test_moved_here_between_the_comparison_and_the_record(site: Site) -> N
 
 @asynccontextmanager
 async def approved_up_to_the_write(site: Site, run_id: str, first_name: str) -> AsyncIterator[None]:
-    """Approve a plan; for the block the read right before a person is written there is held."""
+    """Approve a plan, and hold the read right before a person's write during the block."""
     path = f"/people/v2/people/{site.person(first_name)['id']}$"
     hold = site.fault({"kind": "hold"}, method="GET", path=path)
     await site.approve(run_id)
@@ -284,7 +286,7 @@ async def approved_up_to_the_write(site: Site, run_id: str, first_name: str) -> 
             return False
         if (await site.run(run_id))["progress"]["phase"] == "push":
             return True
-        site.control.release(hold)  # it is read before the comparison too
+        site.control.release(hold)  # the comparison reads the person, too
         return False
 
     await eventually(held, within=60)
@@ -293,7 +295,7 @@ async def approved_up_to_the_write(site: Site, run_id: str, first_name: str) -> 
     site.control.remove_fault(hold)
 
 
-async def test_moved_there_between_the_comparison_and_the_write(site: Site) -> None:
+async def test_a_change_there_between_the_comparison_and_the_write(site: Site) -> None:
     await settled(site)
     await site.change("Carl", last_name="Ours")
     await site.change("Dora", last_name="Ours")
@@ -312,8 +314,8 @@ async def test_moved_there_between_the_comparison_and_the_write(site: Site) -> N
     assert await site.conflicts() == {"Carl": ["open"]}
 
 
-async def test_what_an_approved_sync_leaves_is_left_to_the_next_one(site: Site) -> None:
-    """A look at the record by itself would write whatever it finds, and nobody approved that."""
+async def test_records_postponed_by_an_approved_sync_wait_for_the_next_one(site: Site) -> None:
+    """A single sync of the record would write all differences, which nobody approved."""
     await settled(site)
     await site.change("Carl", last_name="Ours")
     run = await site.preview()
@@ -326,8 +328,8 @@ async def test_what_an_approved_sync_leaves_is_left_to_the_next_one(site: Site) 
     assert await site.database.value(query, site.organization_id, (await site.member("Carl"))["id"]) == 0
 
 
-async def test_more_there_before_a_household_is_written(site: Site) -> None:
-    """Somebody joins the household while the run is on its way to rename it."""
+async def test_a_person_joins_a_household_before_its_write(site: Site) -> None:
+    """A person joins the household there while the run is about to rename it."""
     await settled(site)
     family = await site.family_of("Dean Household")
     await site.call("PATCH", f"/families/{family['id']}", {"name": "Deans"})
@@ -350,8 +352,8 @@ async def test_more_there_before_a_household_is_written(site: Site) -> None:
     assert site.household("The Deans") == ["Dan", "Dora"]
 
 
-async def test_newcomers_taken_over_by_statements_keep_to_the_plan(site: Site) -> None:
-    """A refresh stores another read of somebody new, and of a new household, between the comparison and the writing."""
+async def test_newcomers_added_by_bulk_statements_keep_to_the_plan(site: Site) -> None:
+    """A refresh stores another read of a new person, and of a new household, between the comparison and the write."""
     await settled(site)
     site.edit("Carl", last_name="Theirs")
     for first in ("Pia", "Quin", "Rita"):
@@ -386,7 +388,7 @@ async def test_newcomers_taken_over_by_statements_keep_to_the_plan(site: Site) -
 # --- answers --------------------------------------------------------------------------------------------------------
 
 
-async def test_an_approval_names_what_was_shown(site: Site) -> None:
+async def test_an_approval_names_the_shown_plan(site: Site) -> None:
     await settled(site)
     await site.change("Carl", last_name="Ours")
     run = await site.preview()
@@ -398,7 +400,7 @@ async def test_an_approval_names_what_was_shown(site: Site) -> None:
     assert (await site.run(run["id"]))["state"] == "waiting"
     answer = {"question": "plan", "answer": "approve", "digest": question["digest"]}
     await site.call("POST", path, answer)
-    # Twice: by then it asks nothing any more.
+    # The second answer comes when the run no longer asks.
     await site.call("POST", path, answer, status=409)
     await site.until(run["id"], "done")
     assert site.person("Carl")["last_name"] == "Ours"
@@ -419,11 +421,11 @@ async def test_the_same_plan_has_the_same_digest_and_another_one_another(site: S
     assert digests[0] == digests[1] != digests[2]
 
 
-async def test_discarded_nothing_happens_and_the_schedule_goes_on(site: Site) -> None:
+async def test_a_discarded_plan_changes_nothing_and_keeps_the_schedule(site: Site) -> None:
     await settled(site)
     await site.change("Carl", last_name="Ours")
     run = await site.preview()
-    # Whoever syncs meanwhile is led to the plan.
+    # *Sync Now* meanwhile leads to the plan.
     assert await site.start() == run["id"]
     mark, before = site.mark(), await fingerprint(site)
     await site.call("POST", f"/runs/{run['id']}/answer", {"question": "plan", "answer": "stop"})
@@ -436,7 +438,7 @@ async def test_discarded_nothing_happens_and_the_schedule_goes_on(site: Site) ->
     assert run["counts"]["updated_there"] == 1
 
 
-async def test_a_plan_that_nobody_answers_ends_by_itself(site: Site) -> None:
+async def test_an_unanswered_plan_ends_by_itself(site: Site) -> None:
     await settled(site)
     await site.change("Carl", last_name="Ours")
     run = await site.preview()
@@ -482,7 +484,7 @@ async def test_the_first_question_comes_before_the_plan(site: Site) -> None:
     await quiet_afterwards(site)
 
 
-async def test_nobody_else_reads_or_answers_it(site: Site, keys: KeyRing, stage: Any) -> None:
+async def test_no_other_organization_reads_or_answers_it(site: Site, keys: KeyRing, stage: Any) -> None:
     await settled(site)
     await site.change("Carl", last_name="Ours")
     run = await site.preview()
@@ -535,11 +537,11 @@ async def test_pages_and_the_file_have_every_record_once(site: Site, keys: KeyRi
     await site.call("POST", f"/runs/{run['id']}/answer", {"question": "plan", "answer": "stop"})
 
 
-# --- who is kept out ------------------------------------------------------------------------------------------------
+# --- kept out -------------------------------------------------------------------------------------------------------
 
 
-async def test_who_is_kept_out_of_the_sync_is_in_no_plan(site: Site) -> None:
-    """Nor is somebody written who was kept out after the plan was shown."""
+async def test_a_record_kept_out_is_in_no_plan(site: Site) -> None:
+    """Nor is a record written that was kept out after the plan was shown."""
     await settled(site)
     for name in ("Bruno", "Alan"):
         await site.change(name, last_name="Ours")

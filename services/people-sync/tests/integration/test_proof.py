@@ -1,4 +1,4 @@
-"""Proof of sync: everybody is compared, nothing is written, and every difference is named."""
+"""Proof of sync: all records are compared, nothing is written, and every difference is named."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def prove(site: Site) -> dict[str, Any]:
-    """Compare everybody; gives the statement, and checks that no value moved on either side."""
+    """Run a proof; gives the statement, and checks that no value changed on either side."""
     mark, before = site.mark(), await everything(site)
     run = await site.call("POST", "/statements")
     assert run["purpose"] == "proof"
@@ -28,7 +28,7 @@ async def prove(site: Site) -> dict[str, Any]:
 
 
 async def everything(site: Site) -> list[dict[str, Any]]:
-    """Every value here, what is agreed, what happened, and where the next sync reads on."""
+    """All values here, agreed values, effects, and the cursor of the next sync."""
     queries = (
         "SELECT to_jsonb(member) AS row FROM member WHERE organization_id = $1 ORDER BY id",
         "SELECT to_jsonb(family) AS row FROM family WHERE organization_id = $1 ORDER BY id",
@@ -44,7 +44,7 @@ async def everything(site: Site) -> list[dict[str, Any]]:
 
 
 async def named(site: Site, statement: dict[str, Any]) -> dict[str, list[str]]:
-    """By reason, the names of those who differ."""
+    """The names of differing records by reason."""
     found: dict[str, list[str]] = {}
     for item in await site.items(statement["run_id"]):
         assert item["sentence"]
@@ -68,8 +68,8 @@ async def test_a_church_in_sync_is_identical(site: Site) -> None:
     assert await why(site, "Bruno") == (None, "Both sides have the same values.")
 
 
-async def test_every_difference_is_named_and_only_those(site: Site, stage: Stage) -> None:
-    """One of each kind; the next sync brings together what waits for it, and the statement says so."""
+async def test_exactly_the_differences_are_named(site: Site, stage: Stage) -> None:
+    """One difference of each kind; the next sync resolves those that wait for it, and the statement says so."""
     await site.settings(first_match="planning_center")
     await site.add("Ina", "Idle")
     ina = await site.member("Ina")
@@ -78,15 +78,15 @@ async def test_every_difference_is_named_and_only_those(site: Site, stage: Stage
     await site.change("Bruno", phone="(212) 555-0150")
     site.edit_contact("Bruno", "PhoneNumber", number="(212) 555-0160")
     await site.visible()
-    await site.sync()  # Bruno is in conflict
+    await site.sync()  # puts Bruno in conflict
     await site.change("Alan", gender="Male")
     site.edit("Amy", gender="Female")
     site.create("Nora", "New", email="nora@example.org")
     await site.add("Leo", "Local")
     await site.add("Una", "Unsure", birthdate="1990-01-01")
-    site.create("Una", "Unsure", email="una@example.org")  # may be the one who is here
+    site.create("Una", "Unsure", email="una@example.org")  # may be the member here
     site.delete("Max")
-    site.rename_household("Dean Household", "Dean Family")  # and is named as it is here
+    site.rename_household("Dean Household", "Dean Family")  # now has the name that it has here
     odd = await site.family_of("Clark Household")
     await site.database.fetch("UPDATE family SET name = 'Odd Household' WHERE id = $1", odd["id"])  # by no edit
     await site.visible()
@@ -116,7 +116,7 @@ async def test_every_difference_is_named_and_only_those(site: Site, stage: Stage
     assert (await why(site, "Bruno"))[0] == "waits_for_you"
     assert (await why(site, "Leo"))[0] == "waits_for_sync"
     assert (await why(site, "Ina"))[0] == "one_side"
-    # What was read without being acted on is not lost to the sync that reads what changed since the one before.
+    # The next incremental sync still acts on the edits that the proof read.
     run = await site.sync("incremental")
     assert (run["counts"]["updated_here"], run["counts"]["created_here"], run["counts"]["held"]) == (2, 1, 1)
     await site.believable()
@@ -128,16 +128,16 @@ async def test_every_difference_is_named_and_only_those(site: Site, stage: Stage
 
 
 async def tamper(site: Site, table: str, record_id: Any, **values: Any) -> None:
-    """Change what is here and what was agreed alike, past everything that notes an edit."""
+    """Change our value and the agreed value alike, without a stored edit."""
     for name, value in values.items():
         await site.database.fetch(f'UPDATE {table} SET "{name}" = $2 WHERE id = $1', record_id, value)
     agreed = "UPDATE link SET agreed = agreed || $2 WHERE record_id = $1"
     await site.database.fetch(agreed, record_id, values)
 
 
-# Kind: a proof that compares what is stored with itself.
-async def test_what_was_changed_past_the_sync_on_our_side_is_found_and_mended(site: Site, quiet: None) -> None:
-    """What Planning Center shows is what it showed before, and what was agreed is what is here."""
+# Kind: a proof compares stored values with themselves.
+async def test_a_change_past_the_sync_on_our_side_is_found_and_corrected(site: Site, quiet: None) -> None:
+    """Planning Center's values are unchanged, and the agreed values equal ours."""
     await site.sync()
     await tamper(site, "member", (await site.member("Bruno"))["id"], last_name="Wrong")
     await tamper(site, "member", (await site.member("Amy"))["id"], active=False)
@@ -171,7 +171,7 @@ async def test_what_was_changed_past_the_sync_on_our_side_is_found_and_mended(si
 
 @asynccontextmanager
 async def edited_after_the_comparison(site: Site, query: str) -> AsyncIterator[None]:
-    """Somebody edits while a proof names the reasons, which is within milliseconds in a church as small as this."""
+    """An edit while a proof names the reasons, which takes only milliseconds in such a small church."""
     name = f"edit_{uuid4().hex}"
     await site.database.fetch(
         f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {query}; RETURN NEW; END $$"
@@ -198,7 +198,7 @@ async def test_an_edit_after_the_comparison_is_no_unexplained_difference(site: S
     assert site.person("Bruno")["last_name"] == "Later"
 
 
-async def test_what_is_kept_different_is_told_with_who_decided(site: Site) -> None:
+async def test_a_kept_difference_names_the_person_who_decided(site: Site) -> None:
     await site.sync()
     bruno = await site.member("Bruno")
     pair = {"ours": "(212) 555-0104", "theirs": "(212) 555-0160", "by_name": "Ada Moreno", "at": "2026-01-01T00:00:00Z"}
@@ -215,8 +215,8 @@ async def test_what_is_kept_different_is_told_with_who_decided(site: Site) -> No
 
 
 @pytest.mark.parametrize("purpose", ["sync", "preview"])
-async def test_sync_now_makes_a_sync_of_it(site: Site, purpose: str) -> None:
-    """Who presses while everybody is being read waits for no second reading."""
+async def test_sync_now_turns_a_proof_into_a_sync(site: Site, purpose: str) -> None:
+    """*Sync Now* during the proof's read needs no second read."""
     await site.sync()
     await site.change("Alan", gender="Male")
     held = site.fault({"kind": "hold", "when": "before"}, method="GET", path="^/people/v2/people$", times=1)
@@ -244,7 +244,7 @@ async def test_a_statement_is_of_its_organization_alone(sites: Any) -> None:
 
 
 async def test_every_night(site: Site) -> None:
-    """It begins by itself, once a night, and who syncs meanwhile waits for nothing."""
+    """A proof begins by itself once a night, and delays no sync."""
     await site.sync()
     query = "UPDATE connection SET next_proof_at = now() WHERE organization_id = $1"
     await site.database.fetch(query, site.organization_id)

@@ -1,4 +1,4 @@
-"""One record at a time, remembered field by field: each story lost, overwrote or doubled something once."""
+"""Syncs of one record, with agreed values per field. Each story covers a former loss, overwrite or duplicate."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def sync_one(site: Site, first_name: str) -> dict[str, Any]:
-    """Sync this person now, until it is done."""
+    """Sync this person now, and wait for the end."""
     member = await site.member(first_name)
     return await done(site, await site.call("POST", f"/members/{member['id']}/sync", status=202))
 
@@ -27,7 +27,7 @@ async def done(site: Site, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 async def effects(site: Site, first_name: str, side: str = "here") -> list[tuple[str, Any, Any, str]]:
-    """What was changed of a member on a side: field, before, after, by."""
+    """A member's effects on one side: field, before, after, by."""
     member = await site.member(first_name)
     rows = await site.database.fetch(
         "SELECT * FROM effect WHERE record_id = $1 AND side = $2 ORDER BY id", member["id"], side
@@ -63,7 +63,7 @@ async def test_this_person_now_is_one_read_and_one_write(site: Site) -> None:
     assert [(entry["method"], entry["path"]) for entry in site.journal(mark)] == [("GET", path), ("PATCH", path)]
 
 
-async def test_who_had_to_wait_reads_again_before_the_write(site: Site) -> None:
+async def test_a_write_after_a_wait_reads_again(site: Site) -> None:
     await site.sync()
     await site.change("Bruno", last_name="Ours")
     bruno = await site.member("Bruno")
@@ -76,8 +76,10 @@ async def test_who_had_to_wait_reads_again_before_the_write(site: Site) -> None:
     assert site.person("Bruno")["last_name"] == "Theirs"
 
 
-async def test_who_was_read_by_a_run_meanwhile_is_read_again_before_the_write(site: Site) -> None:
-    """Our side was decided by the run's read, the write by an older one: it undid the edit, and wrote in a conflict."""
+async def test_a_person_read_by_a_run_meanwhile_is_read_again_before_the_write(site: Site) -> None:
+    """Our side was decided by the run's read, the write by an older one, which reverted the edit and wrote during a
+    conflict.
+    """
     await site.sync()
     await site.change("Bruno", last_name="Ours")
     bruno, pco_id = await site.member("Bruno"), site.person("Bruno")["id"]
@@ -95,7 +97,7 @@ async def test_who_was_read_by_a_run_meanwhile_is_read_again_before_the_write(si
     ]
 
 
-async def test_this_person_now_while_a_full_run_is_on(site: Site) -> None:
+async def test_this_person_now_during_a_full_run(site: Site) -> None:
     await site.sync()
     await site.change("Bruno", phone="(212) 555-0150")
     slow = site.fault({"kind": "latency", "ms": 20_000}, method="GET", path="/people/v2/people$")
@@ -113,11 +115,11 @@ async def test_ten_requests_for_the_same_person_are_one(site: Site) -> None:
     member = await site.member("Bruno")
     async with site.held_up("Bruno"):
         asked = [await site.call("POST", f"/members/{member['id']}/sync", status=202) for _ in range(10)]
-    assert len({one["id"] for one in asked}) <= 2  # one at work, one behind it
+    assert len({one["id"] for one in asked}) <= 2  # one running, one queued
     assert (await done(site, asked[-1]))["outcome"] == "unchanged"
 
 
-async def test_nobody_is_synced_alone_before_everybody_was_read(site: Site) -> None:
+async def test_no_single_sync_before_the_first_full_read(site: Site) -> None:
     member = await site.add("Alan", "Abbot", email="alan@example.org")
     answer = await site.call("POST", f"/members/{member}/sync", status=409)
     assert answer["type"].endswith("sync-first")
@@ -127,7 +129,7 @@ async def test_nobody_is_synced_alone_before_everybody_was_read(site: Site) -> N
 
 
 async def links_told(site: Site, first_name: str) -> list[tuple[str, str, str, str | None]]:
-    """What a member's history says of counterparts in Planning Center: field, side, by, rule."""
+    """A member's history of links: field, side, by, rule."""
     member = await site.member(first_name)
     items = (await site.call("GET", f"/members/{member['id']}/history"))["items"]
     return [
@@ -137,8 +139,8 @@ async def links_told(site: Site, first_name: str) -> list[tuple[str, str, str, s
     ]
 
 
-# Kind: a change of ours that nobody can read of.
-async def test_the_history_tells_how_a_member_came_by_a_counterpart(site: Site) -> None:
+# Kind: a change of ours is missing from the history.
+async def test_the_history_tells_how_a_member_was_linked(site: Site) -> None:
     await site.settings(first_match="planning_center")
     await site.add("Bruno", "Baker", email="bruno@example.org")
     await site.add("Nora", "New")
@@ -156,8 +158,8 @@ async def test_the_history_tells_how_a_member_came_by_a_counterpart(site: Site) 
     assert await links_told(site, "Ned") == [("planning_center_id", "here", "person", None)]
 
 
-# Kind: a change of ours that nobody can read of.
-async def test_the_history_has_what_was_written_there(site: Site) -> None:
+# Kind: a change of ours is missing from the history.
+async def test_the_history_has_the_writes_there(site: Site) -> None:
     await site.sync()
     bruno = await site.member("Bruno")
     await site.change("Bruno", email=None, phone="(212) 555-0150")
@@ -173,7 +175,7 @@ async def test_the_history_has_what_was_written_there(site: Site) -> None:
 
 
 async def test_a_refused_part_leaves_no_memory_that_overwrites(site: Site) -> None:
-    """A1: knowledge derived from a write's note was lost when the note was replaced."""
+    """A1: data derived from a write's stored effect was lost when that was replaced."""
     await site.sync()
     before = await site.member("Bruno")
     refusal = site.control.refuse("number", "validation", organization_id=site.church.id)
@@ -193,9 +195,9 @@ async def test_a_refused_part_leaves_no_memory_that_overwrites(site: Site) -> No
     assert [one for one in await effects(site, "Bruno") if one[0] != "created" and one[3] == "planning_center"] == []
 
 
-# Kind: one refused part ends the others; a note of a write that Planning Center refused is believed.
-async def test_a_refused_contact_keeps_no_other_from_being_sent(site: Site) -> None:
-    """B6 and B7: what was refused is listed, corrected and sent at once; the rest was sent all the same."""
+# Kind: one refused part ends the others; the stored effect of a refused write is believed.
+async def test_a_refused_contact_blocks_no_other_contact(site: Site) -> None:
+    """B6 and B7: the refused part is listed, corrected and sent at once; all other parts were sent."""
     await site.sync()
     refusal = site.control.refuse("number", "validation", organization_id=site.church.id)
     await site.change(
@@ -214,8 +216,8 @@ async def test_a_refused_contact_keeps_no_other_from_being_sent(site: Site) -> N
 
 
 # Kind: one record's refusal ends a run.
-async def test_one_persons_403_is_that_persons(site: Site) -> None:
-    """B4: only an organization administrator may edit one; everybody else syncs."""
+async def test_a_403_concerns_one_person(site: Site) -> None:
+    """B4: only an organization administrator may edit an administrator; all others sync."""
     await site.sync()
     id_ = site.person("Bruno")["id"]
     refusal = site.fault({"kind": "respond", "status": 403}, method="PATCH", path=f"/people/v2/people/{id_}$")
@@ -233,7 +235,7 @@ async def test_one_persons_403_is_that_persons(site: Site) -> None:
 # --- B1: other contacts ---------------------------------------------------------------------------------------------
 
 
-# Kind: one of several values is taken for the only one.
+# Kind: one of several values counts as the only one.
 @pytest.mark.parametrize(
     ("type_", "field", "attributes", "value"),
     [
@@ -261,7 +263,7 @@ async def test_a_value_that_is_another_contact_is_that_contact(
     await site.sync()
     found = {row["id"]: row for row in site.contacts(name, type_)}
     assert {id_: row.get("primary", False) for id_, row in found.items()} == {first["id"]: False, other["id"]: True}
-    # Neither was rewritten.
+    # Neither contact was rewritten.
     for row, before in ((found[first["id"]], first), (found[other["id"]], attributes)):
         assert {key: row[key] for key in attributes if key in before} == {
             key: before[key] for key in attributes if key in before
@@ -271,7 +273,7 @@ async def test_a_value_that_is_another_contact_is_that_contact(
 
 
 async def with_two_numbers(site: Site) -> str:
-    """Bruno has a second one there, by the id given; ours is the first."""
+    """Bruno gets a second number there; gives its id. Ours is the first."""
     await site.sync()
     attributes = {"number": "(212) 555-0121", "location": "Home", "primary": False}
     bruno = site.person("Bruno")["id"]
@@ -282,9 +284,9 @@ async def with_two_numbers(site: Site) -> str:
     return second["id"]
 
 
-# Kind: one of several values is taken for the only one; knowledge of a write is stored with its answer alone.
+# Kind: one of several values counts as the only one; a write is stored only with its answer.
 @pytest.mark.parametrize("fault", [None, {"kind": "reset", "when": "after"}, {"kind": "reset", "when": "before"}])
-async def test_clearing_ours_takes_no_other_in_its_place(site: Site, fault: dict[str, str] | None) -> None:
+async def test_clearing_our_contact_takes_over_no_other(site: Site, fault: dict[str, str] | None) -> None:
     await with_two_numbers(site)
     if fault:
         site.fault(fault, method="DELETE", path="/people/v2/phone_numbers/", times=1)
@@ -301,14 +303,14 @@ async def test_clearing_ours_takes_no_other_in_its_place(site: Site, fault: dict
 
 
 # Kind: an announcement outlives its refusal.
-async def test_what_was_not_cleared_is_compared_as_before(site: Site) -> None:
+async def test_a_refused_clearing_is_compared_as_before(site: Site) -> None:
     second = await with_two_numbers(site)
     answer = {"kind": "respond", "status": 403}
     refusal = site.fault(answer, method="DELETE", path="/people/v2/phone_numbers/")
     await site.change("Bruno", phone=None)
     assert (await site.sync())["counts"]["rejected"] == 1
     site.control.remove_fault(refusal)
-    # Somebody there prefers the other number at the same time.
+    # Somebody there makes the other number primary at the same time.
     site.mutate({"op": "edit", "type": "PhoneNumber", "id": second, "attributes": {"primary": True}})
     await site.visible()
     await site.sync()
@@ -318,9 +320,9 @@ async def test_what_was_not_cleared_is_compared_as_before(site: Site) -> None:
 # --- A5, A6, B10, B11: who is who -----------------------------------------------------------------------------------
 
 
-# Kind: identity by one key alone.
-async def test_a_number_alone_makes_nobody_ours(site: Site) -> None:
-    """A5: somebody there whose Remote ID equals the marker of a refused intent."""
+# Kind: one key alone decides an identity.
+async def test_a_marker_alone_identifies_nobody(site: Site) -> None:
+    """A5: a person there has a Remote ID equal to the marker of a refused intent."""
     await site.sync()
     refusal = site.control.refuse("last_name", "validation", organization_id=site.church.id)
     await site.add("Nina", "New", email="nina@example.org")
@@ -337,11 +339,11 @@ async def test_a_number_alone_makes_nobody_ours(site: Site) -> None:
     assert len(site.people("Nina")) == 1
 
 
-# Kind: the outcome depends on when somebody looks.
+# Kind: the outcome depends on the time of a read.
 @pytest.mark.parametrize("between", [True, False])
 @pytest.mark.parametrize("kind", ["full", "incremental"])
 async def test_deleted_there_and_added_again_is_the_same(site: Site, kind: str, *, between: bool) -> None:
-    """B10: the outcome does not depend on when we look."""
+    """B10: the outcome does not depend on the time of our read."""
     await site.sync()
     before = await site.member("Bruno")
     site.delete("Bruno")
@@ -361,9 +363,9 @@ async def test_deleted_there_and_added_again_is_the_same(site: Site, kind: str, 
     assert state == "linked"
 
 
-# Kind: the outcome depends on when somebody looks.
-async def test_added_again_there_and_met_by_a_sync_of_the_family_is_the_same(site: Site) -> None:
-    """B10: somebody new in a household is nobody new while one of its people is missing."""
+# Kind: the outcome depends on the time of a read.
+async def test_a_person_added_again_there_and_met_by_a_family_sync_is_the_same(site: Site) -> None:
+    """B10: a new person in a household may be its missing one."""
     await site.sync()
     before, family = await site.member("Bruno"), await site.family_of("Baker Household")
     (household,) = [row for row in site.rows("Household") if row["name"] == "Baker Household"]
@@ -378,9 +380,9 @@ async def test_added_again_there_and_met_by_a_sync_of_the_family_is_the_same(sit
     assert await site.members_of("Baker Household") == site.household("Baker Household") == ["Bea", "Bruno"]
 
 
-# Kind: a run knows its own reads alone.
-async def test_an_incremental_run_holds_what_a_full_run_holds(site: Site) -> None:
-    """A11: who else there may be the same is known to every run, also of those it did not read."""
+# Kind: a run only knows its own reads.
+async def test_an_incremental_run_holds_the_same_matches_as_a_full_run(site: Site) -> None:
+    """A11: every run knows all candidates there, including those that it did not read."""
     await site.sync()
     await site.add("Pam", "Page", email="pam@example.org")
     for _ in range(2):
@@ -395,9 +397,9 @@ async def test_an_incremental_run_holds_what_a_full_run_holds(site: Site) -> Non
     assert len(site.people("Pam")) == 2
 
 
-# Kind: identity by one key alone.
-async def test_a_relative_with_the_number_of_somebody_we_made_is_somebody(site: Site) -> None:
-    """A5: the number and the last name are no proof that we made them twice."""
+# Kind: one key alone decides an identity.
+async def test_a_relative_with_our_marker_is_another_person(site: Site) -> None:
+    """A5: the marker and the last name do not prove a duplicate of ours."""
     await site.sync()
     await site.add("Nora", "New", email="nora@example.org")
     await site.sync()
@@ -410,9 +412,9 @@ async def test_a_relative_with_the_number_of_somebody_we_made_is_somebody(site: 
     assert len(await site.members("Nick")) == 1
 
 
-# Kind: a plan of the run's own is taken for somebody else's.
+# Kind: a run's own plan counts as another member's.
 async def test_added_again_there_without_an_email_is_held_at_once(site: Site) -> None:
-    """The run that finds the member gone asks about whoever may be them."""
+    """The run that finds the member gone asks about candidates."""
     await site.sync()
     site.delete("Bruno")
     keep = site.create("Bruno", "Baker")
@@ -423,9 +425,9 @@ async def test_added_again_there_without_an_email_is_held_at_once(site: Site) ->
     assert len(await site.members("Bruno")) == 1
 
 
-# Kind: an end is decided by a read that may lag.
+# Kind: a stale read ends a link.
 async def test_a_merger_that_shows_late_ends_no_link(site: Site) -> None:
-    """A6: a link ends after a 404 and a log that can be believed."""
+    """A6: a link ends only after a 404 and a conclusive log."""
     await site.sync()
     before = await site.member("Bruno")
     keep = site.create("Bruno Otto", "Baker", email="otto@example.org")
@@ -440,7 +442,7 @@ async def test_a_merger_that_shows_late_ends_no_link(site: Site) -> None:
     assert (link["state"], link["pco_id"]) == ("linked", keep)
 
 
-# Kind: two who became one are told as the loss of one.
+# Kind: a merger is reported as the loss of one person.
 async def test_two_members_whose_people_became_one(site: Site) -> None:
     """B11: both stay and are named; the second is not added there again."""
     await site.sync()
@@ -458,7 +460,7 @@ async def test_two_members_whose_people_became_one(site: Site) -> None:
 
 
 async def test_gone_by_itself(site: Site) -> None:
-    """A refresh finds somebody gone as a run does: only once the log of mergers can be believed."""
+    """A refresh finds a person gone as a run does: only once the log of mergers is conclusive."""
     await site.sync()
     site.delete("Bruno")
     await site.visible()
@@ -466,11 +468,11 @@ async def test_gone_by_itself(site: Site) -> None:
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
 
 
-# --- two at the same people -----------------------------------------------------------------------------------------
+# --- two workers on the same people ---------------------------------------------------------------------------------
 
 
-async def test_an_edit_typed_during_a_sync_of_one_is_sent_too(site: Site) -> None:
-    """A request that meets one at work is not swallowed by it."""
+async def test_an_edit_during_a_single_sync_is_sent_too(site: Site) -> None:
+    """A request during a running sync is not lost."""
     await site.sync()
     member = await site.member("Bruno")
     hold = site.fault(
@@ -503,9 +505,9 @@ async def test_one_persons_outage_keeps_nobody_else_waiting(site: Site) -> None:
     assert (await done(site, first))["outcome"] == "unchanged"
 
 
-# Kind: an old plan is carried out on what is no longer so.
-async def test_somebody_added_there_since_the_last_sync_is_not_doubled(site: Site) -> None:
-    """Before a creation the vendor is asked who came, also by a sync of one and after an answer."""
+# Kind: an outdated plan is carried out.
+async def test_a_person_added_there_since_the_last_sync_is_not_doubled(site: Site) -> None:
+    """Newcomers are read before a creation, also by a single sync and after an answer."""
     await site.settings(first_match="planning_center")
     await site.sync()
     site.create("Zoe", "Zander", email="zoe@example.org")
@@ -516,8 +518,8 @@ async def test_somebody_added_there_since_the_last_sync_is_not_doubled(site: Sit
     assert len(site.people("Zoe")) == len(await site.members("Zoe")) == 1
 
 
-# Kind: an old plan is carried out on what is no longer so.
-async def test_somebody_added_there_while_a_question_waits_is_not_doubled(site: Site) -> None:
+# Kind: an outdated plan is carried out.
+async def test_a_person_added_there_during_a_question_is_not_doubled(site: Site) -> None:
     await site.add("Alan", "Abbot", email="alan@example.org", phone="(212) 555-0111")
     await site.add("Zoe", "Zander", email="zoe@example.org")
     run_id = await site.start()
@@ -529,7 +531,7 @@ async def test_somebody_added_there_while_a_question_waits_is_not_doubled(site: 
     assert len(site.people("Zoe")) == 1
 
 
-async def test_a_sync_of_one_decides_no_first_match_unasked(site: Site) -> None:
+async def test_a_single_sync_decides_no_first_match_unasked(site: Site) -> None:
     await site.sync()
     family = await site.family_of("Clark Household")
     (household,) = [row for row in site.rows("Household") if row["name"] == "Clark Household"]
@@ -543,9 +545,9 @@ async def test_a_sync_of_one_decides_no_first_match_unasked(site: Site) -> None:
     assert (await site.member("Zoe"))["phone"] == "(212) 555-0188"
 
 
-# Kind: an answer is applied to more than it was about.
+# Kind: an answer is applied to more than its subject.
 async def test_a_status_there_is_taken_over_also_after_a_refused_part(site: Site) -> None:
-    """B13: what the first match decides about the status is no answer to later changes."""
+    """B13: the first match's decision about the status does not apply to later changes."""
     await site.settings(first_match="ours")
     await site.sync()
     site.control.refuse("number", "validation", organization_id=site.church.id)
@@ -558,7 +560,7 @@ async def test_a_status_there_is_taken_over_also_after_a_refused_part(site: Site
     assert not (await site.member("Bruno"))["active"]
 
 
-async def test_a_run_and_syncs_of_one_at_the_same_people(site: Site, stage: Stage) -> None:
+async def test_a_run_and_single_syncs_of_the_same_people(site: Site, stage: Stage) -> None:
     await site.sync()
     names = ["Bruno", "Bea", "Alan", "Amy", "Carl", "Cora", "Dan"]
     for number, name in enumerate(names):
@@ -587,9 +589,9 @@ async def test_a_run_and_syncs_of_one_at_the_same_people(site: Site, stage: Stag
 # --- A8, B5, B8, B9, A14: runs ---------------------------------------------------------------------------------------
 
 
-# Kind: an answer is applied to more than was shown.
-async def test_an_answer_covers_what_was_shown_and_nothing_else(site: Site) -> None:
-    """A8: asked about some, answered late, others applied."""
+# Kind: an answer is applied to more than the shown records.
+async def test_an_answer_covers_only_the_shown_records(site: Site) -> None:
+    """A8: an answer about some records was applied late to others."""
     await site.sync()
     await site.settings(threshold_percent=1, threshold_minimum=1)
     await site.change("Bruno", last_name="Ours")
@@ -608,9 +610,9 @@ async def test_an_answer_covers_what_was_shown_and_nothing_else(site: Site) -> N
     assert len(site.journal(mark, writes=True)) == 2
 
 
-# Kind: what was planned is told as done.
-async def test_what_a_stopped_run_did_not_do_is_not_told_as_done(site: Site) -> None:
-    """B5: planned told as done."""
+# Kind: planned changes are reported as done.
+async def test_unfinished_changes_of_a_stopped_run_are_not_reported_as_done(site: Site) -> None:
+    """B5: planned changes were reported as done."""
     await site.sync()
     for number in range(6):
         await site.add(f"New{number}", "Person", email=f"new{number}@example.org")
@@ -632,9 +634,9 @@ async def test_what_a_stopped_run_did_not_do_is_not_told_as_done(site: Site) -> 
     assert outcomes <= {"created_there", "not_done", "unchanged", "rejected", "later"}, (run, outcomes)
 
 
-# Kind: what no list leads to is taken for absent.
+# Kind: a record in no list counts as absent.
 async def test_a_household_left_empty_is_seen(site: Site) -> None:
-    """B8: nobody leads to it any more, so no walk over people meets it."""
+    """B8: no person leads to it any more, so no walk over people meets it."""
     await site.sync()
     (clark,) = [row for row in site.rows("Household") if row["name"] == "Clark Household"]
     (dean,) = [row for row in site.rows("Household") if row["name"] == "Dean Household"]
@@ -648,9 +650,9 @@ async def test_a_household_left_empty_is_seen(site: Site) -> None:
         assert (await site.sync())["counts"].keys() <= {"unchanged"}
 
 
-# Kind: a deleted record's counterpart is taken for nobody's.
+# Kind: a deleted record's counterpart counts as unlinked.
 async def test_deleted_here_and_added_again_is_the_same_there(site: Site) -> None:
-    """B9: 60 re-sent made 120."""
+    """B9: sending 60 people again made 120."""
     await site.sync()
     before = await site.member("Bruno")
     await site.remove("Bruno")
@@ -666,9 +668,9 @@ async def test_deleted_here_and_added_again_is_the_same_there(site: Site) -> Non
     assert found == str(site.person("Bruno")["id"])
 
 
-# Kind: a setting reaches back to what was before it.
+# Kind: a setting applies to earlier events.
 async def test_inactivating_does_not_reach_back(site: Site) -> None:
-    """A14: only who is deleted once that was chosen."""
+    """A14: it applies only to members deleted after the choice."""
     await site.sync()
     await site.remove("Bruno")
     await site.settings(inactivate_deleted=True)

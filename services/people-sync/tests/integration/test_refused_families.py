@@ -180,7 +180,7 @@ async def test_a_household_that_was_refused_is_made_once_corrected(site: Site) -
     assert [row["name"] for row in site.rows("Household") if "News" in row["name"]] == ["The News"]
 
 
-# Kind: what an earlier try did is forgotten.
+# Kind: the outcome of an earlier try is lost.
 async def test_what_was_done_before_somebody_is_looked_at_again_is_told(site: Site) -> None:
     await site.sync()
     await site.add("Nora", "New", email="nora@example.org")

@@ -62,7 +62,7 @@ async def sentences(site: Site, run: dict[str, Any]) -> str:
     return " ".join(item["sentence"] for item in items)
 
 
-# Kind: identity by one key alone.
+# Kind: one key alone decides an identity.
 @pytest.mark.parametrize("known", [False, True], ids=["to before the intent", "to between intent and answer"])
 async def test_a_number_of_before_a_restore_makes_nobody_ours(backups: Backups, known: bool) -> None:
     """A5: the person whom we made is not there any more, and a relative has the number."""
@@ -110,7 +110,7 @@ async def test_a_number_of_before_a_restore_makes_nobody_ours(backups: Backups, 
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
 
 
-# Kind: identity by one key alone.
+# Kind: one key alone decides an identity.
 @pytest.mark.parametrize(("first", "last"), [("Otto", "Other"), ("Otto", "New"), ("Nina", "Other")])
 async def test_somebody_with_the_number_of_an_intent_without_an_answer_is_somebody(
     site: Site, first: str, last: str

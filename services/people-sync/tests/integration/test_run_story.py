@@ -222,7 +222,7 @@ async def test_merged_there_the_link_follows(site: Site) -> None:
     assert link["link"] == PlanningCenterLink(pco_id=kept, state="linked").model_dump()
 
 
-# Kind: a doubt is settled by doing something.
+# Kind: a doubt is resolved by an action.
 async def test_held_until_answered(site: Site) -> None:
     """A namesake without a common e-mail: neither overwritten nor doubled, then one answer each."""
     await site.add("Hal", "Held", email="hal.here@example.org")

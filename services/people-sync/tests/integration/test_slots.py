@@ -39,7 +39,7 @@ async def miss_somebody(site: Site) -> None:
     await site.visible()
 
 
-# Kind: who waits occupies what others need.
+# Kind: a waiting run occupies a slot.
 @pytest.mark.parametrize(
     ("story", "sentence"),
     [(lose_an_answer, WAITING_FOR_READS), (miss_somebody, waiting_for_mergers(120))],
@@ -64,7 +64,7 @@ async def test_a_run_that_waits_for_reads_takes_no_slot(
     await first.until(run_id, "stopped")
 
 
-# Kind: who came first keeps what others need.
+# Kind: an earlier run keeps its slot for too long.
 async def test_four_long_pushes_keep_no_short_run_waiting(four_slots: Stage) -> None:
     *sites, short = [await four_slots.site() for _ in range(5)]
     for site in sites:

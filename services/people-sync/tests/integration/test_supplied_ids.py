@@ -28,7 +28,7 @@ async def links_of(site: Site, *record_ids: Any) -> list[tuple[str, str]]:
     return [(row["state"], row["pco_id"]) for row in rows]
 
 
-# Kind: what can never succeed is tried for ever, and never told.
+# Kind: an impossible request is retried for ever and never reported.
 @pytest.mark.parametrize("alone", [False, True])
 async def test_a_number_that_nobody_has_there_is_told_once(site: Site, *, alone: bool) -> None:
     await site.sync()
@@ -64,7 +64,7 @@ async def test_a_number_that_nobody_has_there_is_told_once(site: Site, *, alone:
         assert [entry["path"] for entry in site.journal(mark) if NOBODY in entry["path"]] == []
 
 
-# Kind: advice that nobody can follow.
+# Kind: impossible advice.
 @pytest.mark.parametrize("remedy", ["number", "create again"])
 async def test_a_number_that_nobody_has_can_be_corrected(site: Site, remedy: str) -> None:
     await site.sync()
@@ -118,7 +118,7 @@ async def merged_long_ago(site: Site) -> tuple[str, str]:
     return removed, kept
 
 
-# Kind: identity is lost to what was known before somebody asked.
+# Kind: outdated data loses an identity.
 async def test_the_number_of_somebody_merged_before_is_of_who_was_kept(site: Site) -> None:
     removed, kept = await merged_long_ago(site)
     before = await site.member("Zed")
@@ -133,7 +133,7 @@ async def test_the_number_of_somebody_merged_before_is_of_who_was_kept(site: Sit
     assert len(site.people("Zed")) == 1
 
 
-# Kind: identity is lost to what was known before somebody asked.
+# Kind: outdated data loses an identity.
 @pytest.mark.parametrize("kind", ["full", "incremental"])
 async def test_a_link_to_somebody_merged_before_follows(site: Site, kind: str) -> None:
     """As from a number that was supplied before Planning Center was connected again."""

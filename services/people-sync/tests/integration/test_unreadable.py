@@ -27,7 +27,7 @@ async def sync_one(site: Site, path: str) -> dict[str, Any]:
     return found
 
 
-# Kind: who could not be read whole is taken for nobody.
+# Kind: an incompletely read person counts as nobody.
 @pytest.mark.parametrize("how", ["full", "incremental", "alone"])
 @pytest.mark.parametrize("why", ["unreadable", "incomplete"])
 async def test_who_cannot_be_read_whole_is_not_created_again(site: Site, why: str, how: str) -> None:
@@ -65,7 +65,7 @@ async def test_who_cannot_be_read_whole_is_not_created_again(site: Site, why: st
     assert (link["state"], link["pco_id"]) == ("linked", id_)
 
 
-# Kind: who could not be read whole is taken for nobody.
+# Kind: an incompletely read person counts as nobody.
 async def test_who_was_known_and_is_unreadable_under_another_name_is_not_created_again(site: Site) -> None:
     """What was read before and what can be read now both say who somebody may be."""
     await site.sync()
@@ -86,7 +86,7 @@ async def test_who_was_known_and_is_unreadable_under_another_name_is_not_created
     assert (len(site.people("Pat")), len(site.people("Pam"))) == (0, 1)
 
 
-# Kind: one bad record costs everybody.
+# Kind: one bad record affects all.
 async def test_who_is_certainly_somebody_else_is_created(site: Site) -> None:
     """The same name, another birthdate that can be read: only the gender is none."""
     await site.sync()
@@ -114,7 +114,7 @@ async def join_a_stranger(site: Site, household: str) -> str:
     return made
 
 
-# Kind: one bad record costs everybody.
+# Kind: one bad record affects all.
 async def test_an_unreadable_stranger_does_not_keep_a_family_from_its_sync(site: Site) -> None:
     await site.sync()
     await site.believable()
@@ -128,7 +128,7 @@ async def test_an_unreadable_stranger_does_not_keep_a_family_from_its_sync(site:
     assert site.household("Clarks") == ["Bad", "Carl", "Cora"]
 
 
-# Kind: one bad record costs everybody.
+# Kind: one bad record affects all.
 async def test_an_incomplete_stranger_does_not_keep_a_family_from_its_sync(site: Site) -> None:
     """The family is written at once, and looked at again for the stranger."""
     await site.sync()
@@ -149,7 +149,7 @@ async def test_an_incomplete_stranger_does_not_keep_a_family_from_its_sync(site:
     await eventually(joined)
 
 
-# Kind: the reason that is told is another's.
+# Kind: a wrong reason is reported.
 async def test_who_is_unreadable_is_told_so(site: Site) -> None:
     await site.sync()
     await site.believable()
@@ -172,7 +172,7 @@ async def test_who_is_unreadable_is_told_so(site: Site) -> None:
         assert sorted(sentence.split(":")[1].split(",")[0] for sentence in told_of.values()) == [" birthdate", " name"]
 
 
-# Kind: the reason that is told is another's.
+# Kind: a wrong reason is reported.
 async def test_a_family_beside_an_unreadable_household_is_told_so(site: Site) -> None:
     """Whether the family is there already cannot be known."""
     await site.sync()
@@ -201,7 +201,7 @@ async def left_by_a_pull(site: Site, kind: str, run_id: str | None = None) -> No
     )
 
 
-# Kind: one bad record costs everybody.
+# Kind: one bad record affects all.
 async def test_an_id_that_is_no_number_ends_no_incremental_run(site: Site) -> None:
     await site.sync()
     for kind in ("member", "family"):
@@ -214,7 +214,7 @@ async def test_an_id_that_is_no_number_ends_no_incremental_run(site: Site) -> No
     assert [entry["path"] for entry in site.journal(mark) if "bc" in entry["path"]] == []
 
 
-# Kind: one bad record costs everybody.
+# Kind: one bad record affects all.
 async def test_who_has_an_id_that_is_no_number_is_listed_and_not_asked_for(site: Site) -> None:
     await site.sync()
     mark = site.mark()

@@ -241,7 +241,7 @@ def test_a_primary_contact_who_leaves_is_replaced_by_the_other_sides() -> None:
     assert not outcome.fields.to_ours
 
 
-# Kind: unknown to the other side is taken for empty.
+# Kind: a value unknown to the other side counts as empty.
 @pytest.mark.parametrize(
     ("ours", "theirs", "gone"),
     [

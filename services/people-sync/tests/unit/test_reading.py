@@ -314,7 +314,7 @@ def test_a_birthdate_that_is_no_date_makes_one_person_unreadable(value: Any) -> 
     assert found.name == "Ann Smith"
 
 
-# Kind: one bad record costs everybody.
+# Kind: one bad record affects all.
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("id_", ["abc", "1/../2", "1;", "-1", "", "9" * 19, "\u0663"])
 def test_an_id_that_is_no_number_is_unreadable_whatever_else_is_missing(id_: str, *, whole: bool) -> None:
@@ -374,7 +374,7 @@ def test_a_household_with_relationships_of_another_form_is_unreadable(name: str,
     assert isinstance(read_household(body), Unread)
 
 
-# Kind: who could not be read whole is taken for nobody.
+# Kind: an incompletely read person counts as nobody.
 @pytest.mark.parametrize(
     ("damage", "emails", "names"),
     [
