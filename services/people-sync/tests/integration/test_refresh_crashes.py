@@ -1,9 +1,8 @@
-"""Records that are looked at by themselves: killed at work, and at work beside a run in two processes.
+"""Single syncs of records: killed while working, and beside a run in two processes.
 
-One story has everybody that one record's sync can be about: somebody new with contacts, somebody edited here, there,
-and on both sides, a family that people join and leave, a new family, somebody to be created again, answers to held
-matches, decisions about conflicts, and two who were joined because they are one person there. It ends as undisturbed at
-whatever instant a process dies, and nothing is written twice.
+One story has all cases of a single sync: a new person with contacts, edits here, there and on both sides, a family that
+people join and leave, a new family, a person to be created again, answers to held matches, decisions about conflicts,
+and two joined members. Whenever a process dies, the story ends as undisturbed, and nothing is written twice.
 """
 
 import os
@@ -64,7 +63,7 @@ _CHOICES: Final[dict[str, Choice]] = {"phone": "ours", "last_name": "theirs", "e
 
 @dataclass(slots=True)
 class Prepared:
-    """Where the stories start."""
+    """The starting point of the stories."""
 
     ground: Ground
     alone: str
@@ -79,7 +78,7 @@ class Prepared:
 async def prepared(
     tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
 ) -> AsyncIterator[Prepared]:
-    """A church in sync, changed on both sides since; copies of it, and a database per story."""
+    """A church in sync, changed on both sides since; per story a copy of it, and a database."""
     folder = tmp_path_factory.mktemp("refreshes")
     url = await databases.create("people_sync")
     rows = await left_behind(folder, url, kafka_server, keys, lender, _change_both_sides)
@@ -116,7 +115,7 @@ async def _change_both_sides(site: Site) -> None:
     address = {"street_line_1": "9 Oak St", "city": "Ashford", "state": "CT", "zip": "06278"}
     ann = await site.add("Ann", "New", email="ann@example.org", phone="(212) 555-0141", address=address)
     await site.add("Bob", "New", email="bob@example.org")
-    # With two people a kill may change which of them is there first and so becomes the primary contact.
+    # With two people a kill could change which of them is created first and becomes the primary contact.
     await site.family("New Family", ann)
     await site.family("Joneses", str((await site.member("Joan"))["id"]))
     await site.change("Joan", gender="Female", birthdate="1980-02-03", address=address)
@@ -131,7 +130,7 @@ async def _change_both_sides(site: Site) -> None:
 
 
 async def _decide(session: AsyncSession, database: Database) -> None:
-    """Somebody gone is to be created again; one held match is the same person and one is not; conflicts are decided."""
+    """Ask to create a gone person again, answer one held match each way, and decide the conflicts."""
     now = datetime.now(UTC)
     lee = await database.value("SELECT id FROM member WHERE first_name = 'Lee'")
     await directory.create_again(session, ORGANIZATION, str(lee), Actor("person"), now)
@@ -176,13 +175,13 @@ async def _ask_for_everybody(session: AsyncSession, database: Database) -> None:
 
 
 async def _killed(prepared: Prepared, kill: Kill, expected: Undisturbed) -> str | None:
-    """Why it did not end as undisturbed; None if it did."""
+    """The difference from the undisturbed end; None if there is none."""
     async with copied(prepared.ground, prepared.alone) as copy:
 
         async def through() -> str | None:
             if await die(copy, kill):
                 return await carried_on(copy, expected) or written_twice(copy, kill)
-            # How often a claim is committed differs from run to run: the last ones need not come again.
+            # The number of commits of claims varies, so the last ones may not occur.
             return await ended_as(copy, expected) if kill.nth > 1 and kill.kind == "claim" else "was never killed"
 
         return await failure_of("alone", kill, copy, through())
@@ -192,9 +191,9 @@ _COMMITS: Final = 6
 
 
 def _sample(expected: Undisturbed) -> list[Kill]:
-    """Once around every kind of write and at some kinds of commits; which of the instants is drawn by seed.
+    """One instant around every kind of write and at some kinds of commits, drawn by seed.
 
-    The others are `make soak`'s: a run makes the same commits, and dies at each kind of them (`test_crashes`).
+    `make soak` takes the others; `test_crashes` covers each kind of commit in runs.
     """
     draw = random.Random(SEED)
     commits = _kinds(expected, "before commit")
@@ -209,7 +208,7 @@ def _kinds(expected: Undisturbed, what: str) -> list[str]:
 
 
 def _every(expected: Undisturbed) -> list[Kill]:
-    """Every instant there was."""
+    """All instants."""
     seen: Counter[tuple[str, str]] = Counter()
     kills = []
     for what, kind in expected.instants:
@@ -244,14 +243,14 @@ async def test_killed_around_every_kind_of_call_and_commit(prepared: Prepared) -
 
 
 def _in_the_middle(expected: Undisturbed) -> list[Kill]:
-    """Among the first instants of the kinds that come most often: whichever process is faster, each comes to some."""
+    """Some of the first instants of the most frequent kinds, so that each process reaches some, whichever is faster."""
     instants = [instant for instant in expected.instants if instant[1] not in {"outbox", "refresh"}]
     often = Counter(instants).most_common(2 * TOGETHER + int(SOAK_SECONDS / 60))
     kills = [Kill(what, kind, min(3, times)) for (what, kind), times in often]
     return random.Random(SEED).sample(kills, min(len(kills), TOGETHER + int(SOAK_SECONDS / 120)))
 
 
-async def test_a_run_and_the_others_in_two_processes_of_which_one_dies(prepared: Prepared) -> None:
+async def test_a_run_and_single_syncs_in_two_processes_of_which_one_dies(prepared: Prepared) -> None:
     async with copied(prepared.ground, prepared.run) as copy:
         expected = await undisturbed(copy)
     kinds = (RUNS.job, refreshes.REFRESHES.job)

@@ -1,4 +1,4 @@
-"""What Planning Center refuses of a family: a part by itself, forgotten once it was refused, and never believed."""
+"""Refusals of a family's parts: each concerns one part, whose announcement is withdrawn and never believed."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,25 +15,25 @@ Refuse = Callable[[Site], str]
 
 
 def refuse_name(site: Site) -> str:
-    """No household gets another name."""
+    """Planning Center refuses to rename households."""
     return site.control.refuse("name", "validation", organization_id=site.church.id)
 
 
 def refuse_cora(site: Site) -> str:
-    """Cora joins no household."""
+    """Planning Center refuses to add Cora to a household."""
     value = f'"{site.person("Cora")["id"]}"'
     return site.control.refuse("person", "validation", value=value, organization_id=site.church.id)
 
 
 def refuse_leaving(site: Site) -> str:
-    """Bea leaves no household."""
+    """Planning Center refuses to remove Bea from a household."""
     (row,) = [one for one in site.rows("HouseholdMembership") if one["person_id"] == int(site.person("Bea")["id"])]
     refusal = {"kind": "respond", "status": 422, "title": "Validation Error", "detail": "is invalid"}
     return site.fault(refusal, method="DELETE", path=f"/household_memberships/{row['id']}$")
 
 
 async def edit(site: Site, family: dict[str, Any], **values: Any) -> None:
-    """A person of ours changes a family."""
+    """An admin changes a family."""
     await site.call("PATCH", f"/families/{family['id']}", values)
 
 
@@ -42,7 +42,7 @@ async def ids(site: Site, *first_names: str) -> list[str]:
 
 
 async def sync_one(site: Site, family: dict[str, Any]) -> dict[str, Any]:
-    """Sync this family now, until it is done."""
+    """Sync this family now, and wait for the end."""
     asked = await site.call("POST", f"/families/{family['id']}/sync", status=202)
 
     async def ended() -> dict[str, Any] | None:
@@ -53,7 +53,7 @@ async def sync_one(site: Site, family: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-# Kind: what is known of a write is lost, or believed, after another part of it was refused.
+# Kind: a write's stored effect is lost, or wrongly believed, after a refusal of another part.
 @pytest.mark.parametrize("rounds", [1, 2])
 @pytest.mark.parametrize(
     ("refuse", "there"),
@@ -62,7 +62,7 @@ async def sync_one(site: Site, family: dict[str, Any]) -> dict[str, Any]:
 async def test_a_refused_part_leaves_no_memory_that_overwrites(
     site: Site, refuse: Refuse, there: tuple[str, list[str]], rounds: int
 ) -> None:
-    """A1, of families: renamed and joined, one of the two refused, and both put back here."""
+    """A1, for families: a rename and a join, one of them refused, and both reverted here."""
     await site.sync()
     family = await site.family_of(BAKERS)
     before = await site.database.value("SELECT max(id) FROM effect WHERE record_id = $1", family["id"])
@@ -101,10 +101,10 @@ async def test_a_refused_part_leaves_no_memory_that_overwrites(
         (refuse_leaving, ("The Bakers", ["Bea", "Bruno", "Carl", "Cora"]), ""),
     ],
 )
-async def test_a_refused_part_keeps_no_other_from_being_sent(
+async def test_a_refused_part_blocks_no_other_part(
     site: Site, refuse: Refuse, there: tuple[str, list[str]], about: str
 ) -> None:
-    """B6, of families."""
+    """B6, for families."""
     await site.sync()
     family = await site.family_of(BAKERS)
     refusal = refuse(site)
@@ -142,7 +142,7 @@ async def test_a_correction_is_sent_at_once(
     there: tuple[str, list[str]],
     way: str,
 ) -> None:
-    """B7, of families: a definite refusal withdraws what was announced."""
+    """B7, for families: a definite refusal withdraws the announcement."""
     await site.sync()
     await site.believable()
     family = await site.family_of(BAKERS)
@@ -156,7 +156,7 @@ async def test_a_correction_is_sent_at_once(
         await edit(site, family, **corrected)
     if way == "one":
         end = await sync_one(site, family)
-        # It was not looked at again later.
+        # No later sync of the family was needed.
         assert (end["outcome"], end["tries"]) == ("updated_there", 1)
     else:
         run = await site.sync()
@@ -166,8 +166,8 @@ async def test_a_correction_is_sent_at_once(
 
 
 # Kind: a note of a write that Planning Center refused is believed.
-async def test_a_household_that_was_refused_is_made_once_corrected(site: Site) -> None:
-    """B7, of a family that is not there yet."""
+async def test_a_refused_household_is_created_once_corrected(site: Site) -> None:
+    """B7, for a family that is not there yet."""
     await site.sync()
     await site.add("Nora", "New", email="nora@example.org")
     refusal = refuse_name(site)
@@ -181,7 +181,7 @@ async def test_a_household_that_was_refused_is_made_once_corrected(site: Site) -
 
 
 # Kind: the outcome of an earlier try is lost.
-async def test_what_was_done_before_somebody_is_looked_at_again_is_told(site: Site) -> None:
+async def test_the_outcome_of_an_earlier_try_is_reported(site: Site) -> None:
     await site.sync()
     await site.add("Nora", "New", email="nora@example.org")
     await site.sync()
@@ -196,8 +196,8 @@ async def test_what_was_done_before_somebody_is_looked_at_again_is_told(site: Si
     assert (end["outcome"], end["sentence"]) == ("created_there", "Added in Planning Center.")
 
 
-# Kind: parts of one change are sent in an order in which one of them cannot be taken.
-async def test_who_joins_can_be_the_primary_contact_at_once(site: Site) -> None:
+# Kind: parts of a change are sent in an impossible order.
+async def test_a_joining_member_can_become_primary_contact_at_once(site: Site) -> None:
     await site.sync()
     family = await site.family_of(BAKERS)
     (cora,) = await ids(site, "Cora")

@@ -1,4 +1,4 @@
-"""The number that a new person gets in Planning Center says nothing by itself: a restored database knows other ones."""
+"""A person's marker in Planning Center proves nothing by itself, because a restored database may have other markers."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -26,13 +26,13 @@ class Backups:
         self.urls: list[str] = []
 
     async def take(self) -> str:
-        """As the database is now. The service may not be running."""
+        """Back up the database. The service must not be running."""
         await self.stage.database.close()
         self.urls.append(await copy_database(self.stage.database.url))
         return self.urls[-1]
 
     async def restore(self, url: str, site: Site) -> None:
-        """Everything since is forgotten here, and nothing there."""
+        """Restore the backup; Planning Center stays unchanged."""
         await self.stage.service.stop()
         self.stage.service.env["DATABASE_URL"] = url
         site.database = Database(url)
@@ -49,7 +49,7 @@ async def backups(staging: Staging) -> AsyncIterator[Backups]:
 
 
 async def nina_is_nobody_there(site: Site) -> None:
-    """Nothing of anybody there came to her, and nothing of hers to anybody there."""
+    """Check that no person's values came to her, and that none of hers went to a person there."""
     nina = await site.member("Nina")
     assert nina["last_name"] == "New"
     links = "SELECT count(*) FROM link WHERE record_id = $1"
@@ -57,15 +57,15 @@ async def nina_is_nobody_there(site: Site) -> None:
 
 
 async def sentences(site: Site, run: dict[str, Any]) -> str:
-    """What a run says of the records that it left."""
+    """A run's sentences about postponed records."""
     items = [*await site.items(run["id"], "later"), *await site.items(run["id"], "rejected")]
     return " ".join(item["sentence"] for item in items)
 
 
 # Kind: one key alone decides an identity.
 @pytest.mark.parametrize("known", [False, True], ids=["to before the intent", "to between intent and answer"])
-async def test_a_number_of_before_a_restore_makes_nobody_ours(backups: Backups, known: bool) -> None:
-    """A5: the person whom we made is not there any more, and a relative has the number."""
+async def test_a_marker_from_before_a_restore_identifies_nobody(backups: Backups, known: bool) -> None:
+    """A5: the person whom we created is gone there, and a relative has the marker."""
     stage = backups.stage
     site = await stage.site()
     await site.settings(first_match="planning_center")
@@ -98,7 +98,7 @@ async def test_a_number_of_before_a_restore_makes_nobody_ours(backups: Backups, 
         assert (await site.members("Otto"), site.people("Nina")) == ([], [])
         site.mutate({"op": "edit", "id": otto, "attributes": {"remote_id": None}})
         await site.visible()
-    # Another creation without an answer is found by its own number.
+    # Another unanswered creation is found by its own marker.
     await site.add("Zoe", "Zink")
     site.fault({"kind": "reset", "when": "after"}, **_POST_PEOPLE, times=1)
     for _ in range(3):
@@ -112,10 +112,8 @@ async def test_a_number_of_before_a_restore_makes_nobody_ours(backups: Backups, 
 
 # Kind: one key alone decides an identity.
 @pytest.mark.parametrize(("first", "last"), [("Otto", "Other"), ("Otto", "New"), ("Nina", "Other")])
-async def test_somebody_with_the_number_of_an_intent_without_an_answer_is_somebody(
-    site: Site, first: str, last: str
-) -> None:
-    """A5: a number that was drawn may be in use there, by a relative or a namesake too."""
+async def test_a_person_with_an_unanswered_intents_marker_may_be_another(site: Site, first: str, last: str) -> None:
+    """A5: a drawn marker may be in use there already, even by a relative or a namesake."""
     await site.settings(first_match="planning_center")
     await site.sync()
     await site.add("Nina", "New")
@@ -145,8 +143,8 @@ async def test_somebody_with_the_number_of_an_intent_without_an_answer_is_somebo
     assert names == sorted([("Nina", "New"), (first, last)])
 
 
-# Kind: what is drawn by chance is taken for free.
-async def test_a_number_that_an_intent_has_is_drawn_anew(church: Any, monkeypatch: Any) -> None:
+# Kind: a random number counts as unused.
+async def test_a_marker_used_by_an_intent_is_drawn_again(church: Any, monkeypatch: Any) -> None:
     taken = {"pco_organization_id": "77", "kind": "member", "record_id": uuid4(), "state": "created"}
     await church.store(Creation, taken | {"marker": 1_000_000_005})
     drawn = iter([5, 5, 6])

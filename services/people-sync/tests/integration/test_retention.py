@@ -1,4 +1,4 @@
-"""What is kept for a time: a sync's lists go before its numbers, and the newest sync of a church never goes."""
+"""Retention: a run's lists are deleted before its numbers, and a church's newest run is never deleted."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ async def sessions(databases: Databases) -> AsyncIterator[Sessions]:
 
 
 async def ran(sessions: Sessions, days: int, *, organization: str = "church", over: bool = True) -> UUID:
-    """A sync of so many days ago with three records."""
+    """A run from so many days ago with three records."""
     run_id = uuid4()
     at = NOW - timedelta(days=days)
     async with sessions.begin() as session:
@@ -60,7 +60,7 @@ async def ran(sessions: Sessions, days: int, *, organization: str = "church", ov
     return run_id
 
 
-async def test_lists_go_before_numbers_and_the_newest_sync_stays(sessions: Sessions) -> None:
+async def test_lists_are_deleted_before_numbers_and_the_newest_run_stays(sessions: Sessions) -> None:
     ancient, old, young = [await ran(sessions, days) for days in (500, 100, 10)]
     only = await ran(sessions, 500, organization="quiet")
     endless = await ran(sessions, 600, organization="endless", over=False)
@@ -80,7 +80,7 @@ async def test_lists_go_before_numbers_and_the_newest_sync_stays(sessions: Sessi
     assert await retention.forget_lists(sessions, Run, Change, NOW - timedelta(days=90)) == 0
 
 
-async def test_a_sync_whose_lists_are_only_begun_is_gone_on_with(
+async def test_a_half_deleted_list_is_deleted_by_the_next_round(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ran(sessions, 100)

@@ -1,4 +1,4 @@
-"""A round of the schedule starts everything that is due, however many churches there are."""
+"""A round of the schedule starts all due runs, however many churches there are."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 async def many(app: FastAPI, *, abandoned: bool = False) -> None:
-    """Churches whose incremental run is due, or that have one whose job is over."""
+    """Churches with a due incremental run, or with a run whose job has ended."""
     connections: list[dict[str, Any]] = []
     for number in range(CHURCHES):
         values = {"pco_organization_id": f"{number}", "generation": 1, "version": 1, "pco_person_id": "1"}
@@ -48,14 +48,14 @@ async def count(app: FastAPI, *where: Any) -> int:
         return int(await session.scalar(select(func.count()).select_from(Run).where(*where)))
 
 
-async def test_one_round_starts_all_that_are_due(app: FastAPI, another: Any) -> None:
+async def test_one_round_starts_all_due_runs(app: FastAPI, another: Any) -> None:
     await many(app)
     await rounds.start_due(app.state.runtime, app.state.resources)
     assert await count(app, Run.state == "queued") == CHURCHES
     async with app.state.runtime.sessions() as session:
         urgent = await session.scalar(select(func.count()).select_from(JOB).where(JOB.c.urgent))
     assert urgent == 0, "nobody waits for a scheduled run"
-    # *Sync Now* of the last church of the queue joins its run, and calls it.
+    # *Sync Now* of the last queued church joins its run, and makes it urgent.
     last = await another(f"org-{CHURCHES - 1}")
     await last.call("POST", "/runs", {"kind": "incremental"}, status=202)
     async with app.state.runtime.sessions() as session:

@@ -1,4 +1,4 @@
-"""What a run does and says, from the first question to the last answer."""
+"""The story of a run, from the first question to the last answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -63,7 +63,7 @@ async def test_member_added_here_appears_there_with_contacts_and_household(site:
 
 
 @pytest.mark.parametrize("answer", ["planning_center", "ours", "ask"])
-async def test_first_match_asks_what_counts(site: Site, answer: str) -> None:
+async def test_a_first_match_asks_which_values_to_keep(site: Site, answer: str) -> None:
     await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
     mark = site.mark()
     run_id = await site.start()
@@ -97,7 +97,7 @@ async def test_first_match_asks_what_counts(site: Site, answer: str) -> None:
 
 
 async def test_families_alone_are_a_reason_to_ask(site: Site) -> None:
-    """Nobody's values differ, but a family's name does: it is not replaced by a choice that nobody made."""
+    """Only a family's name differs: it must not be replaced by a choice that nobody made."""
     dora = await site.add("Dora", "Dean", email="dora@example.org", phone="(212) 555-0108")
     await site.family("The Deans", dora)
     run_id = await site.start()
@@ -166,7 +166,7 @@ async def test_edits_on_either_side_go_to_the_other_and_on_both_are_a_conflict(s
     assert states == [{"state": "converged", "version": 2}]
 
 
-async def test_incremental_run_picks_up_what_moved(site: Site) -> None:
+async def test_an_incremental_run_takes_changes_over(site: Site) -> None:
     await site.sync()
     await site.believable()
     site.edit_contact("Alan", "Email", address="alan.new@example.org")
@@ -188,7 +188,7 @@ async def test_incremental_run_picks_up_what_moved(site: Site) -> None:
     assert site.journal(mark, writes=True) == []
 
 
-async def test_gone_there_is_kept_here_and_comes_back_only_when_asked(site: Site) -> None:
+async def test_a_person_gone_there_is_kept_here_and_created_again_only_if_asked(site: Site) -> None:
     await site.sync()
     await site.believable()
     site.delete("Lee")
@@ -224,7 +224,7 @@ async def test_merged_there_the_link_follows(site: Site) -> None:
 
 # Kind: a doubt is resolved by an action.
 async def test_held_until_answered(site: Site) -> None:
-    """A namesake without a common e-mail: neither overwritten nor doubled, then one answer each."""
+    """A namesake without a common e-mail is neither overwritten nor doubled; then each answer."""
     await site.add("Hal", "Held", email="hal.here@example.org")
     await site.add("Hope", "Held", email="hope.here@example.org")
     await site.add("Hugh", "Held", email="hugh.here@example.org")
@@ -257,7 +257,7 @@ async def test_held_until_answered(site: Site) -> None:
 
 
 async def test_an_id_that_the_platform_supplies_is_an_answer(site: Site) -> None:
-    """To a question that is asked already, and to one that the run is about to ask."""
+    """For an open held match, and for one that the run is about to create."""
     await site.settings(first_match="planning_center")
     for first in ("Hal", "Hope"):
         await site.add(first, "Held", email=f"{first.lower()}.here@example.org")
@@ -308,7 +308,7 @@ async def test_deleted_here_while_the_run_waits_for_an_answer(site: Site) -> Non
     await waiting_for(site, run_id, "threshold")
     await site.remove("Carl")
     await site.approve(run_id)
-    # Nobody had seen that Carl would be made inactive.
+    # The question did not show that Carl would be made inactive.
     run = await site.until(run_id, "done")
     assert run["counts"]["left_out"] == 1
     assert [item["name"] for item in await site.items(run_id, "left_out")] == ["Carl Clark"]
@@ -320,7 +320,7 @@ async def test_deleted_here_while_the_run_waits_for_an_answer(site: Site) -> Non
 
 
 async def test_a_conflict_ends_with_its_record(site: Site, stage: Stage) -> None:
-    """Deleted here, or gone there: nobody is asked about it any more."""
+    """The record is deleted here, or gone there, so nobody is asked about it any more."""
     await site.sync()
     for first_name in ("Carl", "Dora"):
         await site.change(first_name, last_name="Here")
@@ -346,8 +346,8 @@ async def test_a_conflict_ends_with_its_record(site: Site, stage: Stage) -> None
     assert await site.database.value(open_ends, site.organization_id) == 0
 
 
-async def test_a_conflict_tells_of_its_record_as_it_is(site: Site, stage: Stage) -> None:
-    """Its name and its families, also when they come later than the conflict."""
+async def test_a_conflict_shows_its_records_present_state(site: Site, stage: Stage) -> None:
+    """Its name and its families, also if they change after the conflict."""
     await site.settings(first_match="ask")
     await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
     await site.sync()
@@ -359,7 +359,7 @@ async def test_a_conflict_tells_of_its_record_as_it_is(site: Site, stage: Stage)
 
 
 async def test_the_values_of_a_conflict_have_a_version_of_their_own(site: Site, stage: Stage) -> None:
-    """A decision is bound to values: a family that is renamed, or a member, leaves them as they were shown."""
+    """A decision is bound to values; renaming a family or member does not change them."""
     await site.sync()
     agreed_at = (await site.run((await site.call("GET", "/runs"))["items"][0]["id"]))["finished_at"]
     await site.change("Carl", phone="(212) 555-0199")
@@ -381,8 +381,8 @@ async def test_the_values_of_a_conflict_have_a_version_of_their_own(site: Site, 
 
 
 @pytest.mark.parametrize("deleted", [True, False])
-async def test_edited_there_while_it_is_pushed(site: Site, deleted: bool) -> None:
-    """Deleted here at that moment, it is no conflict and made inactive; else it is one until somebody gives in."""
+async def test_an_edit_there_during_the_push(site: Site, deleted: bool) -> None:
+    """If the record is deleted here, it is made inactive without a conflict; otherwise a conflict is opened."""
     await site.settings(inactivate_deleted=True)
     await site.sync()
     await site.change("Carl", last_name="Here")
@@ -408,8 +408,8 @@ async def test_edited_there_while_it_is_pushed(site: Site, deleted: bool) -> Non
         assert await site.conflicts() == {"Carl": ["converged"]}
 
 
-async def test_corrected_here_while_the_run_waits_for_an_answer(site: Site) -> None:
-    """The question was about somebody else, as whoever answered it could see: the match is looked at again."""
+async def test_a_correction_here_during_a_question(site: Site) -> None:
+    """The question was about another person, so the match is made again."""
     alan = await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
     run_id = await site.start()
     await waiting_for(site, run_id, "first_match")
@@ -440,7 +440,7 @@ async def test_deleted_here_while_the_run_is_at_work(site: Site) -> None:
 
 
 async def test_an_id_supplied_for_somebody_else_while_the_run_is_at_work(site: Site) -> None:
-    """What was planned for the one is not done to either: the next run decides with the new link."""
+    """The plan is carried out for neither member; the next run decides with the new link."""
     await site.settings(first_match="planning_center")
     alan = await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
     await site.family("Abbot Household", alan)
@@ -454,7 +454,7 @@ async def test_an_id_supplied_for_somebody_else_while_the_run_is_at_work(site: S
         run_id = await site.start()
         await site.waits()
         await site.call("PUT", "/bulk", {"members": [zed], "families": families})
-        # What the run leaves is looked at by itself soon afterwards: not before this test has looked.
+        # The postponed record is synced soon after the run, but not before this test has read it.
         later = site.fault({"kind": "hold", "when": "before"}, method="GET", path="^/people/v2/people/[0-9]+$")
     await site.until(run_id, "done")
     assert (await site.member("Alan"))["phone"] == "(212) 555-0199"
@@ -467,7 +467,7 @@ async def test_an_id_supplied_for_somebody_else_while_the_run_is_at_work(site: S
     site.control.remove_fault(later)
 
 
-async def test_a_family_added_while_the_run_is_at_work_is_not_doubled(site: Site) -> None:
+async def test_a_family_added_during_the_run_is_not_doubled(site: Site) -> None:
     await site.settings(first_match="planning_center")
     await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
     carl = {"external_id": "c", "first_name": "Carl", "last_name": "Clark", "email": "carl@example.org"}
@@ -500,7 +500,7 @@ async def test_a_family_deleted_while_the_run_waits_is_no_home_for_a_household(s
     assert await site.members_of("Abbot Household") == ["Abel", "Alan", "Amy"]
 
 
-async def test_who_left_a_family_here_leaves_the_household_also_when_it_was_renamed_there(site: Site) -> None:
+async def test_a_member_who_left_here_leaves_the_household_even_if_renamed_there(site: Site) -> None:
     await site.sync()
     await site.believable()
     family = await site.family_of("Abbot Household")
@@ -533,7 +533,7 @@ async def test_a_match_that_changes_something_is_counted_as_a_change(site: Site)
     }
 
 
-async def test_linked_counts_nobody_who_was_deleted_here(site: Site) -> None:
+async def test_the_number_of_linked_records_excludes_deleted_members(site: Site) -> None:
     await site.sync()
     await site.remove("Carl")
     status = await site.call("GET", "/status")
@@ -567,7 +567,7 @@ async def test_threshold_stops_before_the_first_write(site: Site) -> None:
 
 
 async def test_people_just_added_there_do_not_trip_the_threshold_of_the_next_run(site: Site) -> None:
-    """They are not to be seen yet, which is no news; and nothing about them has to be written again."""
+    """Reads do not show them yet, which is not a change; and nothing has to be written again."""
     await site.sync()
     await site.settings(threshold_percent=10, threshold_minimum=3)
     for number in range(6):
@@ -578,7 +578,7 @@ async def test_people_just_added_there_do_not_trip_the_threshold_of_the_next_run
 
 
 async def test_stop_safely_and_going_on(site: Site) -> None:
-    """What is under way is finished or known as open, what is not begun stays for the next run."""
+    """Requests under way end, or stay recorded as unanswered; the rest waits for the next run."""
     await site.sync()
     for number in range(20):
         await site.add("Stop", f"Safely{number}", email=f"stop{number}@example.org")
@@ -619,8 +619,8 @@ async def test_token_revoked_mid_run_waits_for_the_reconnect(site: Site, stage: 
     )
 
 
-async def test_a_conflict_with_another_organization_is_not_brought_along(sites: Sites, stage: Stage) -> None:
-    """The ids of both churches are the same here: only the organization tells them apart."""
+async def test_a_conflict_does_not_move_to_another_organization(sites: Sites, stage: Stage) -> None:
+    """Both churches have the same ids here; only the organization distinguishes them."""
     site, elsewhere = await sites(), await sites()
     former = site.church
     elsewhere.edit_contact("Bruno", "PhoneNumber", number="(212) 555-0177")
@@ -641,7 +641,7 @@ async def test_a_conflict_with_another_organization_is_not_brought_along(sites: 
 
 
 async def test_another_planning_center_organization_and_back(sites: Sites, stage: Stage) -> None:
-    """Nothing of the one is believed of the other, and coming back creates nobody."""
+    """Data of one is not used for the other, and coming back creates nobody."""
     site, elsewhere = await sites(), await sites()
     former, new = site.church, elsewhere.church
     for row in elsewhere.rows("Person"):
@@ -662,7 +662,7 @@ async def test_another_planning_center_organization_and_back(sites: Sites, stage
     assert await site.conflicts() == {"Carl": ["withdrawn"]}
     await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": "planning_center"})
     run = await site.until(run_id, "done")
-    # All but three people, and the households of all but Bruno.
+    # Includes all but three people, and the households of all but Bruno.
     assert run["counts"]["created_there"] == PEOPLE_OF_SMALL - 3 + 3, run
     assert (await site.member("Bruno"))["phone"] == "(212) 555-0177"
     assert site.person("Carl")["last_name"] == "Here"
@@ -699,7 +699,7 @@ async def test_the_first_question_is_repeated_and_answers_for_the_organization_t
 
 
 async def test_the_country_of_a_former_organization_is_not_kept(sites: Sites, stage: Stage) -> None:
-    """Planning Center's answer comes when another organization is connected already."""
+    """Planning Center's answer arrives after another organization was connected."""
     site, elsewhere = await sites(), await sites()
     held = site.fault({"kind": "hold", "when": "after"}, method="GET", path="^/people/v2/people$", times=1)
     run_id = await site.start()
@@ -712,7 +712,7 @@ async def test_the_country_of_a_former_organization_is_not_kept(sites: Sites, st
 
 
 async def test_a_token_of_another_organization_is_not_used(sites: Sites, stage: Stage) -> None:
-    """Access moves to another organization while the fact about it is still under way."""
+    """The grant changes to another organization while the fact about it is still under way."""
     site, elsewhere = await sites(), await sites()
     await site.sync()
     await site.add("Not", "There", email="not.there@example.org")
@@ -785,7 +785,7 @@ async def test_a_household_whose_read_fails_for_long_is_not_forgotten(site: Site
     """An outage longer than the client's patience, in the middle of an incremental run."""
     await site.sync()
     await site.believable()
-    site.edit("Lee", grade=3)  # moves the cursor away from everybody whose household would be read along with them
+    site.edit("Lee", grade=3)  # moves the cursor past all people with whom the household would be read
     await site.visible()
     await site.sync("incremental")
     site.rename_household("Dean Household", "Dean Family")
@@ -798,7 +798,7 @@ async def test_a_household_whose_read_fails_for_long_is_not_forgotten(site: Site
 
 
 async def test_nobody_is_lost_doubled_or_left_waiting(stage: Stage, sites: Sites) -> None:
-    """Stories of one church each, side by side: what comes late, or at the wrong moment."""
+    """Stories of one church each, in parallel: events that come late, or at the wrong moment."""
     stories = (
         _family_gets_members_who_follow_later,
         _held_closes_when_gone,
@@ -828,7 +828,7 @@ async def _answer_held(site: Site, first: str, answer: str) -> None:
 
 
 async def _family_gets_members_who_follow_later(site: Site, stage: Stage) -> None:
-    """Somebody whom an answer made known after the household was made joins it."""
+    """A person identified by an answer after the household's creation joins it."""
     papa = await site.add("Papa", "Held", email="papa@example.org")
     hal = await site.add("Hal", "Held", email="hal.here@example.org")
     await site.family("Held Household", papa, hal)
@@ -844,7 +844,7 @@ async def _family_gets_members_who_follow_later(site: Site, stage: Stage) -> Non
 
 
 async def _held_closes_when_gone(site: Site, stage: Stage) -> None:
-    """A held match whose person, or whose candidate, is gone keeps nobody waiting."""
+    """A held match ends when its person or its candidate is gone."""
     await site.add("Hal", "Held", email="hal.here@example.org")
     await site.add("Hope", "Held", email="hope.here@example.org")
     gone = site.create("Hal", "Held", email="hal.there@example.org")
@@ -865,7 +865,7 @@ async def _held_closes_when_gone(site: Site, stage: Stage) -> None:
 
 
 async def _gone_and_added_again_there(site: Site, stage: Stage) -> None:
-    """Who is gone and comes back under a new id is the same member."""
+    """A gone person who comes back under a new id is the same member."""
     await site.sync()
     await site.believable()
     site.delete("Lee")
@@ -901,7 +901,7 @@ async def _create_again_answer_lost_then_stopped(site: Site, stage: Stage) -> No
 
 
 async def _added_while_question_waits(site: Site, stage: Stage) -> None:
-    """Members who came while the run waited for an answer are not doubled on either side."""
+    """Members added during a question are doubled on neither side."""
     await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
     run_id = await site.start()
     await site.until(run_id, "waiting")
@@ -921,7 +921,7 @@ async def _added_while_question_waits(site: Site, stage: Stage) -> None:
 
 
 async def _added_there_while_question_waits(site: Site, stage: Stage) -> None:
-    """An answer that comes after hours is about people who are read again."""
+    """After hours of waiting, people are read again before the answer is applied."""
     await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
     await site.add("Ute", "Late", email="ute@example.org")
     run_id = await site.start()
@@ -937,7 +937,7 @@ async def _added_there_while_question_waits(site: Site, stage: Stage) -> None:
 
 
 async def _merged_between_pages(site: Site, stage: Stage) -> None:
-    """Who was read before the merger does not come in as somebody new."""
+    """A person read before the merger is not added as a new one."""
     kept = site.create("Una", "Kept", email="una@example.org")
     removed = site.create("Ugo", "Removed", email="ugo@example.org")
     await site.visible()
@@ -951,7 +951,7 @@ async def _merged_between_pages(site: Site, stage: Stage) -> None:
 
 
 async def _family_conflict_closes(site: Site, stage: Stage) -> None:
-    """A conflict of a family closes itself too."""
+    """A family's conflict also closes by itself."""
     await site.sync()
     await site.believable()
     dean = (await site.family_of("Dean Household"))["id"]
@@ -966,7 +966,7 @@ async def _family_conflict_closes(site: Site, stage: Stage) -> None:
 
 
 async def _deleted_there_stays_in_family_here(site: Site, stage: Stage) -> None:
-    """A household without somebody who was deleted there takes nobody out of the family here."""
+    """A person deleted there leaves the household, but not the family here."""
     await site.sync()
     await site.believable()
     site.delete("Dan")
@@ -976,7 +976,7 @@ async def _deleted_there_stays_in_family_here(site: Site, stage: Stage) -> None:
 
 
 async def _edits_to_different_fields_are_pushed_beside_a_conflict(site: Site, stage: Stage) -> None:
-    """Only the fields changed on both sides wait for a decision."""
+    """Only fields changed on both sides wait for a decision."""
     await site.settings(merge_different_fields=True)
     await site.sync()
     await site.change("Carl", last_name="Here", phone="(212) 555-0177")
@@ -989,7 +989,7 @@ async def _edits_to_different_fields_are_pushed_beside_a_conflict(site: Site, st
 
 
 async def _a_record_that_always_fails_ends(site: Site, stage: Stage) -> None:
-    """A record whose every write fails does not keep the run from its end."""
+    """A record whose writes all fail does not keep the run from ending."""
     await site.sync()
     await site.change("Bruno", last_name="Bakerson")
     site.fault({"kind": "respond", "status": 500}, method="PATCH", path=r"/people/v2/people/\d+$")
@@ -998,7 +998,7 @@ async def _a_record_that_always_fails_ends(site: Site, stage: Stage) -> None:
 
 
 async def _stopped_while_the_connection_ends(site: Site, stage: Stage) -> None:
-    """A stop is not forgotten over a token that ends at the same time."""
+    """A stop is not lost if the token ends at the same time."""
     await site.sync()
     for number in range(20):
         await site.add("Stop", f"Safely{number}", email=f"stop{number}@example.org")

@@ -1,7 +1,7 @@
-"""No read of a large church looks at its rows again for each of its rows, whatever PostgreSQL plans for.
+"""No query of a large church scans its rows once per row, whatever plan PostgreSQL chooses.
 
-Plans are made for any values, as PostgreSQL does after a connection has asked a few times: that of who is only here
-looked through all links for each member, a minute for 100,000.
+The tests use generic plans, as PostgreSQL does after a few executions per connection: the generic plan for members who
+are only here scanned all links for each member, a minute for 100,000.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -125,7 +125,7 @@ async def engine(databases: Databases) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.mark.parametrize("asked", ASKED)
-async def test_no_rows_are_looked_at_for_each_row(engine: AsyncEngine, asked: str) -> None:
+async def test_no_query_scans_rows_once_per_row(engine: AsyncEngine, asked: str) -> None:
     sent: list[tuple[str, Any]] = []
 
     def note(_: object, __: object, statement: str, values: Any, *___: object) -> None:

@@ -1,4 +1,4 @@
-"""people-sync as the registry, the table of routes and its migrations describe it."""
+"""people-sync matches the registry, the table of routes and its migrations."""
 
 from fastapi import FastAPI
 
@@ -11,7 +11,7 @@ NOT_YET = ("webhooks.subscription.v1", "webhooks.delivery.v1")
 """Their producers come with later issues."""
 
 
-def test_the_service_is_wired_as_the_registry_says(app: FastAPI) -> None:
+def test_the_service_is_wired_as_registered(app: FastAPI) -> None:
     assert_wiring(app, PEOPLE_SYNC, not_yet=NOT_YET)
 
 
@@ -19,7 +19,7 @@ async def test_the_migrations_make_the_tables(database: str) -> None:
     await assert_migrated(database, Base.metadata)
 
 
-def test_the_service_answers_exactly_the_calls_it_owns(app: FastAPI) -> None:
+def test_the_service_serves_exactly_its_own_calls(app: FastAPI) -> None:
     paths = app.openapi()["paths"]
     answered = {
         (method.upper(), path) for path, methods in paths.items() if path.startswith("/api/") for method in methods

@@ -1,4 +1,4 @@
-"""A process carries out a few runs at the same time: none of them keeps the others waiting."""
+"""A process executes a few runs at the same time, and none blocks the others."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import UUID
@@ -17,14 +17,14 @@ LONG = 240
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def one_slot(staging: Staging) -> AsyncIterator[Stage]:
-    """One run at a time, and reads that cannot be believed for longer than a test takes."""
+    """A stage with one slot, and a staleness horizon longer than a test."""
     async with staging("one-slot", copies=4, RUNS_AT_ONCE=1, PCO_STALENESS_HORIZON_SECONDS=120) as made:
         yield made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def four_slots(staging: Staging) -> AsyncIterator[Stage]:
-    """Four runs at a time, of which each pushes slowly."""
+    """A stage with four slots, and slow pushes."""
     async with staging("four-slots", copies=5, RUNS_AT_ONCE=4, PUSH_AT_ONCE=2) as made:
         yield made
 
@@ -45,7 +45,7 @@ async def miss_somebody(site: Site) -> None:
     [(lose_an_answer, WAITING_FOR_READS), (miss_somebody, waiting_for_mergers(120))],
     ids=["answer lost", "somebody missing"],
 )
-async def test_a_run_that_waits_for_reads_takes_no_slot(
+async def test_a_run_waiting_for_reads_takes_no_slot(
     one_slot: Stage, story: Callable[[Site], Awaitable[None]], sentence: str
 ) -> None:
     first, second = await one_slot.site(), await one_slot.site()
@@ -65,7 +65,7 @@ async def test_a_run_that_waits_for_reads_takes_no_slot(
 
 
 # Kind: an earlier run keeps its slot for too long.
-async def test_four_long_pushes_keep_no_short_run_waiting(four_slots: Stage) -> None:
+async def test_four_long_pushes_block_no_short_run(four_slots: Stage) -> None:
     *sites, short = [await four_slots.site() for _ in range(5)]
     for site in sites:
         await site.add_many(LONG)

@@ -1,4 +1,4 @@
-"""Reads that show what was there before: longer than a run takes, in lists, filters and single reads alike."""
+"""Stale reads for longer than a run takes, in lists, filters and single reads."""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -16,7 +16,7 @@ HORIZON_SECONDS: Final = 7.0
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(staging: Staging) -> AsyncIterator[Stage]:
-    """A Planning Center that is seconds behind itself."""
+    """A stage whose reads lag by seconds."""
     async with staging("stale", PCO_STALENESS_HORIZON_SECONDS=HORIZON_SECONDS) as made:
         milliseconds = int(LAG_SECONDS * 1000)
         made.simulator.control.change_settings(
@@ -27,7 +27,7 @@ async def stage(staging: Staging) -> AsyncIterator[Stage]:
 
 @pytest.fixture
 def late(site: Site) -> Site:
-    """A site that knows how far reads are behind."""
+    """A site that knows the lag of reads."""
     site.horizon_seconds, site.lag_seconds = HORIZON_SECONDS, LAG_SECONDS
     return site
 
@@ -37,7 +37,7 @@ async def open_conflicts(site: Site) -> int:
     return int(await site.database.value(statement, site.organization_id))
 
 
-async def test_own_writes_are_neither_undone_nor_taken_for_edits(late: Site) -> None:
+async def test_own_writes_are_neither_reverted_nor_counted_as_edits(late: Site) -> None:
     await late.sync()
     await late.change("Bruno", last_name="Bakerson", phone="(212) 555-0150", email="bb@example.org")
     await late.change("Alan", address={"street_line_1": "7 Pine St", "city": "Ashford"})
@@ -80,7 +80,7 @@ async def test_own_writes_are_neither_undone_nor_taken_for_edits(late: Site) -> 
     assert late.journal(mark, writes=True) == []
 
 
-async def test_somebody_just_made_is_not_gone(late: Site) -> None:
+async def test_a_person_just_created_is_not_gone(late: Site) -> None:
     await late.sync()
     one = await late.add("Nina", "New", email="nina@example.org", phone="(212) 555-0140")
     two = await late.add("Nils", "New", child=True)
@@ -102,7 +102,7 @@ async def test_somebody_just_made_is_not_gone(late: Site) -> None:
     assert [entry["method"] for entry in writes] == ["PATCH"]
 
 
-async def test_edits_of_the_church_within_the_window_are_not_lost(late: Site) -> None:
+async def test_edits_there_within_the_staleness_horizon_are_not_lost(late: Site) -> None:
     await late.sync()
     for first in ("Alan", "Amy", "Bruno"):
         await late.change(first, last_name="Ours")
@@ -121,8 +121,8 @@ async def test_edits_of_the_church_within_the_window_are_not_lost(late: Site) ->
     assert await open_conflicts(late) == 0
 
 
-async def test_requests_that_left_just_before_their_process_died(late: Site) -> None:
-    """They were announced an hour ago and waited for their turn; reads are believed a horizon after the takeover."""
+async def test_requests_sent_just_before_their_process_died(late: Site) -> None:
+    """They were announced an hour ago and waited for their turn; reads are conclusive a horizon after the takeover."""
     await late.sync()
     await late.believable()
     bruno, dean = await late.member("Bruno"), await late.family_of("Dean Household")
@@ -153,12 +153,12 @@ async def test_requests_that_left_just_before_their_process_died(late: Site) -> 
             record_id,
             uuid4(),
         )
-    # Changed here, and back again since.
+    # Changed here, and changed back since.
     for name in ("Bakerson", bruno["last_name"]):
         await late.change("Bruno", last_name=name)
     for name in ("Dean Family", dean["name"]):
         await late.call("PATCH", f"/families/{dean['id']}", {"name": name})
-    # A request never outlives its lease: what was under way has arrived when somebody takes over, and shows later.
+    # A request never outlives its lease, so it has arrived by the takeover, and reads show it later.
     late.edit("Bruno", last_name="Bakerson")
     late.rename_household(dean["name"], "Dean Family")
     late.create("Lost", "Answer", remote_id=marker)

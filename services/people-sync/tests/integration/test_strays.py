@@ -1,7 +1,7 @@
-"""A worker frozen between a request's check and its answer, whose request the vendor carries out beside a successor's.
+"""A worker is frozen between a request's check and its answer, so the vendor executes its request and its successor's.
 
-The successor takes over, looks, finds nothing, and makes the same; then the first request arrives as well. The frozen
-worker learns from its answer that it has lost the lease, and hands on what was made.
+The successor takes over, finds nothing and creates the record; then the first request arrives as well. The frozen
+worker learns from the answer that it lost the lease, and stores the created record as a stray.
 """
 
 import signal
@@ -46,9 +46,9 @@ async def second(stage: Stage) -> AsyncIterator[Service]:
 async def frozen(
     stage: Stage, second: Service, site: Site, path: str, *, refresh: str | None = None
 ) -> AsyncIterator[Service]:
-    """The worker of a run, frozen amid a POST to `path` that is carried out once a successor has ended the run.
+    """The worker of a run, frozen during a POST to `path`, which is executed once a successor has ended the run.
 
-    `refresh`: the worker syncs this member alone instead. It thaws behind the block, unless it has ended in it.
+    `refresh`: the worker syncs only this member instead. It resumes after the block, unless it has ended in it.
     """
     fault = site.fault({"kind": "hold", "when": "before", "if_gone": "carried_out"}, method="POST", path=path, times=1)
     if refresh is None:
@@ -82,7 +82,7 @@ async def frozen(
 
 
 async def settled(site: Site) -> None:
-    """Until nothing is left to be settled, or to be looked at again."""
+    """Wait until no stray is unsettled and no refresh is queued."""
 
     async def nothing() -> bool:
         stray = "SELECT count(*) FROM stray WHERE organization_id = $1 AND settled_at IS NULL"
@@ -95,14 +95,14 @@ async def settled(site: Site) -> None:
 
 
 async def history(site: Site, first_name: str) -> list[tuple[str, str | None]]:
-    """What a member's history says: field and rule."""
+    """A member's history: field and rule."""
     member = await site.member(first_name)
     items = (await site.call("GET", f"/members/{member['id']}/history"))["items"]
     return [(item["field"], item["rule"]) for item in items]
 
 
 async def told(site: Site) -> str:
-    """What the look at the record says."""
+    """The sentence of the record's refresh."""
     query = "SELECT sentence FROM refresh WHERE organization_id = $1 AND 'stray' = ANY(reasons)"
     return str(await site.database.value(query, site.organization_id))
 
@@ -119,7 +119,7 @@ def statuses(site: Site) -> dict[str, bool]:
 
 
 async def nothing_more(site: Site) -> None:
-    """The next syncs change nothing on either side."""
+    """Check that the next syncs change nothing on either side."""
     await site.believable()
     for _ in range(2):
         run = await site.sync()
@@ -142,11 +142,11 @@ CONTACTS: dict[str, tuple[str, str, Any, dict[str, Any]]] = {
 PATHS = {"email": "/emails$", "phone": "/phone_numbers$", "address": "/addresses$"}
 
 
-# Kind: a request leaves after the right to it was lost.
+# Kind: a request is sent after the loss of its lease.
 @pytest.mark.parametrize("refresh", [False, True], ids=["run", "sync of one"])
 @pytest.mark.parametrize("field", CONTACTS)
 async def test_a_doubled_contact_is_taken_back(stage: Stage, second: Service, field: str, refresh: bool) -> None:
-    """By whichever job it was doubled."""
+    """By each kind of job that may have made the duplicate."""
     type_, called, value, shown = CONTACTS[field]
     site = await stage.site()
     await site.sync()
@@ -162,8 +162,8 @@ async def test_a_doubled_contact_is_taken_back(stage: Stage, second: Service, fi
     assert len(site.contacts("Nora", type_)) == len(site.people("Nora")) == 1
 
 
-async def test_an_email_that_nobody_wants_any_more_is_taken_back(stage: Stage, second: Service) -> None:
-    """The member was given another e-mail while the worker that sent the first one stood still."""
+async def test_an_outdated_email_is_taken_back(stage: Stage, second: Service) -> None:
+    """The member got another e-mail while the worker that sent the first one was frozen."""
     site = await stage.site()
     await site.sync()
     await site.add("Nora", "New", email="old@example.org")
@@ -176,8 +176,8 @@ async def test_an_email_that_nobody_wants_any_more_is_taken_back(stage: Stage, s
     assert [row["address"] for row in site.contacts("Nora", "Email")] == ["nora@example.org"]
 
 
-async def test_a_stray_that_was_given_our_newer_email_is_not_taken_back(staging: Staging) -> None:
-    """A read that lags shows both with the former one: the one that holds ours was deleted, and the other one taken."""
+async def test_a_stray_with_our_newer_email_is_not_taken_back(staging: Staging) -> None:
+    """A stale read shows both with the former e-mail; the contact with ours was deleted, and the other one kept."""
     lag_seconds = 5
     async with staging("newer", PCO_STALENESS_HORIZON_SECONDS=lag_seconds + 1) as stage, beside(stage) as second:
         site = await stage.site()
@@ -229,7 +229,7 @@ async def test_a_doubled_household_is_emptied_and_shown(stage: Stage, second: Se
     assert await site.members_of("New") == ["Nils", "Nora"]
 
 
-async def test_nobody_joins_a_household_twice(stage: Stage, second: Service) -> None:
+async def test_a_doubled_membership_is_removed(stage: Stage, second: Service) -> None:
     site = await stage.site()
     await site.sync()
     await site.regroup("Baker Household", join=["Lee"])
@@ -241,7 +241,7 @@ async def test_nobody_joins_a_household_twice(stage: Stage, second: Service) -> 
     assert await site.members_of("Baker Household") == ["Bea", "Bruno", "Lee"]
 
 
-async def test_a_doubled_person_whose_worker_never_wakes_is_known_by_the_marker(stage: Stage, second: Service) -> None:
+async def test_a_doubled_person_of_a_dead_worker_is_recognized_by_the_marker(stage: Stage, second: Service) -> None:
     site = await stage.site()
     await site.sync()
     await site.add("Nora", "New", email="nora@example.org")
@@ -258,11 +258,11 @@ async def test_a_doubled_person_whose_worker_never_wakes_is_known_by_the_marker(
     assert len(await site.members("Nora")) == 1
 
 
-# --- the answer was never had, and nobody wants the value any more ----------------------------------------------------
+# --- unanswered, and the value is no longer wanted --------------------------------------------------------------------
 
 
 async def unanswered(site: Site, first_name: str, contact_id: str, email: str) -> None:
-    """A contact that a worker made, whose intent nobody has answered."""
+    """A contact created by a worker, with an unanswered intent."""
     member = await site.member(first_name)
     owner = (site.organization_id, site.church.id)
     await site.database.fetch(
@@ -282,7 +282,7 @@ async def unanswered(site: Site, first_name: str, contact_id: str, email: str) -
     )
 
 
-async def test_an_unwanted_stray_that_is_not_there_is_forgotten(site: Site) -> None:
+async def test_an_unwanted_stray_that_does_not_exist_is_settled(site: Site) -> None:
     await site.sync()
     await unanswered(site, "Bruno", "987654321", "gone@example.org")
     await site.sync()
@@ -290,7 +290,7 @@ async def test_an_unwanted_stray_that_is_not_there_is_forgotten(site: Site) -> N
     assert await site.database.fetch("SELECT * FROM stray WHERE organization_id = $1", site.organization_id) == []
 
 
-async def test_a_stray_of_somebody_deleted_here_comes_to_an_end(site: Site) -> None:
+async def test_a_stray_of_a_member_deleted_here_is_settled(site: Site) -> None:
     await site.sync()
     await unanswered(site, "Bruno", "987654321", "bruno.else@example.org")
     await site.change("Bruno", email="bruno.else@example.org")
@@ -299,7 +299,7 @@ async def test_a_stray_of_somebody_deleted_here_comes_to_an_end(site: Site) -> N
     await settled(site)
 
 
-async def test_an_unwanted_stray_that_is_there_is_taken_back(site: Site) -> None:
+async def test_an_unwanted_stray_that_exists_is_taken_back(site: Site) -> None:
     await site.sync()
     before = [row["address"] for row in site.contacts("Bruno", "Email")]
     made = {"op": "create", "type": "Email", "id": site.person("Bruno")["id"]}
@@ -312,10 +312,10 @@ async def test_an_unwanted_stray_that_is_there_is_taken_back(site: Site) -> None
     await nothing_more(site)
 
 
-# --- nobody here is to be had, so that newcomers are planned by one statement -----------------------------------------
+# --- no member here is free, so newcomers are planned by one statement ------------------------------------------------
 
 
-async def test_a_stray_that_is_known_is_no_newcomer(site: Site) -> None:
+async def test_a_known_stray_is_no_newcomer(site: Site) -> None:
     await site.sync()
     bruno = await site.member("Bruno")
     stray = site.create("Bruno", "Baker", email="bruno@example.org", status="inactive")
@@ -333,8 +333,8 @@ async def test_a_stray_that_is_known_is_no_newcomer(site: Site) -> None:
     assert len(await site.members("Bruno")) == 1
 
 
-async def test_a_stray_that_carries_our_mark_is_no_newcomer(site: Site) -> None:
-    """Whoever made the second one never woke to tell."""
+async def test_a_stray_with_our_marker_is_no_newcomer(site: Site) -> None:
+    """The worker that created the second one never stored it."""
     await site.sync()
     await site.add("Nora", "Nash", email="nora@example.org")
     await site.sync("incremental")

@@ -1,4 +1,4 @@
-"""Numbers of Planning Center that the platform supplies: of nobody there, and of people who were merged since."""
+"""Planning Center's ids supplied by the platform: ids of nobody there, and of people merged since."""
 
 import time
 from typing import Any
@@ -15,7 +15,7 @@ ZED = {"external_id": "x1", "first_name": "Zed", "last_name": "Zorn"}
 
 
 async def supply(site: Site, pco_id: str, household_id: str | None = None) -> dict[str, Any]:
-    """The platform sends Zed with a number, and his family with one if there is any."""
+    """The platform sends Zed with an id, and his family with one if given."""
     family = {"external_id": "f1", "name": "Zorns", "member_external_ids": ["x1"], "pco_id": household_id}
     body = {"members": [ZED | {"pco_id": pco_id}], "families": [family] if household_id else []}
     result: dict[str, Any] = await site.call("PUT", "/bulk", body)
@@ -30,7 +30,7 @@ async def links_of(site: Site, *record_ids: Any) -> list[tuple[str, str]]:
 
 # Kind: an impossible request is retried for ever and never reported.
 @pytest.mark.parametrize("alone", [False, True])
-async def test_a_number_that_nobody_has_there_is_told_once(site: Site, *, alone: bool) -> None:
+async def test_an_id_of_nobody_there_is_reported_once(site: Site, *, alone: bool) -> None:
     await site.sync()
     await site.believable()
     await supply(site, NOBODY, NOBODY)
@@ -66,7 +66,7 @@ async def test_a_number_that_nobody_has_there_is_told_once(site: Site, *, alone:
 
 # Kind: impossible advice.
 @pytest.mark.parametrize("remedy", ["number", "create again"])
-async def test_a_number_that_nobody_has_can_be_corrected(site: Site, remedy: str) -> None:
+async def test_an_id_of_nobody_there_can_be_corrected(site: Site, remedy: str) -> None:
     await site.sync()
     await site.believable()
     await supply(site, NOBODY, NOBODY)
@@ -102,13 +102,13 @@ async def test_a_number_that_nobody_has_can_be_corrected(site: Site, remedy: str
 
 
 async def merged_long_ago(site: Site) -> tuple[str, str]:
-    """Somebody there who was merged before the log was read up to a later entry; gives the ids of removed and kept."""
+    """A person there, merged before the log's last read entry; gives the ids of the removed and the kept person."""
     removed = site.create("Zed", "Zorn")
     between = site.create("Zed", "Zorn")
     kept = site.create("Zed", "Zorn", email="zed@example.org")
     site.merge(between, removed)
     site.merge(kept, between)
-    later = time.monotonic() + site.horizon_seconds + 2  # and a second, in which the log counts
+    later = time.monotonic() + site.horizon_seconds + 2  # plus a second, the log's precision
     await eventually(lambda: time.monotonic() > later)
     await site.sync()
     assert len(await site.members("Zed")) == 1
@@ -119,7 +119,7 @@ async def merged_long_ago(site: Site) -> tuple[str, str]:
 
 
 # Kind: outdated data loses an identity.
-async def test_the_number_of_somebody_merged_before_is_of_who_was_kept(site: Site) -> None:
+async def test_the_id_of_a_merged_person_leads_to_the_kept_one(site: Site) -> None:
     removed, kept = await merged_long_ago(site)
     before = await site.member("Zed")
     result = await supply(site, removed)
@@ -135,8 +135,8 @@ async def test_the_number_of_somebody_merged_before_is_of_who_was_kept(site: Sit
 
 # Kind: outdated data loses an identity.
 @pytest.mark.parametrize("kind", ["full", "incremental"])
-async def test_a_link_to_somebody_merged_before_follows(site: Site, kind: str) -> None:
-    """As from a number that was supplied before Planning Center was connected again."""
+async def test_a_link_to_a_merged_person_follows(site: Site, kind: str) -> None:
+    """As with an id supplied before a reconnect."""
     removed, kept = await merged_long_ago(site)
     pulled = await site.member("Zed")
     ours = await site.add("Zed", "Zorn")

@@ -1,4 +1,4 @@
-"""Two people-syncs on one database: each organization's run is one worker's at a time, even if that one was paused."""
+"""Two people-syncs on one database: each organization's run has one worker at a time, even if that one was paused."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ NEW = 6
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(staging: Staging) -> AsyncIterator[Stage]:
-    """Each process takes one run, and one that somebody waits for: more than two are spread over both."""
+    """A stage whose processes each take one run and one urgent run, so that more than two runs are spread over both."""
     async with staging("workers", RUNS_AT_ONCE=1) as made:
         yield made
 
@@ -35,7 +35,7 @@ async def second(stage: Stage) -> AsyncIterator[Service]:
 
 
 async def with_work(site: Site) -> Site:
-    """In sync, and then members added here."""
+    """A site in sync, with members added here since."""
     await site.sync()
     for number in range(NEW):
         await site.add("New", f"Member{number}", email=f"new{number}@example.org")
@@ -43,7 +43,7 @@ async def with_work(site: Site) -> Site:
 
 
 def assert_once(site: Site) -> None:
-    """Everybody once, with one e-mail each."""
+    """Check that everybody exists once, with one e-mail each."""
     names = Counter(row["last_name"] for row in site.people("New"))
     assert names == {f"Member{number}": 1 for number in range(NEW)}
     emails = Counter(row["address"] for row in site.rows("Email") if row["address"].startswith("new"))
@@ -51,7 +51,7 @@ def assert_once(site: Site) -> None:
 
 
 def claims(service: Service, run_id: str) -> int:
-    """How often a process has claimed the run's job."""
+    """The number of claims of the run's job by a process."""
     return sum("job claimed" in line and f"job={run_id}" in line for line in service.log.read_text().splitlines())
 
 
@@ -70,7 +70,7 @@ async def test_organizations_at_the_same_time(stage: Stage, second: Service) -> 
 async def test_worker_paused_past_its_lease_changes_nothing_any_more(
     stage: Stage, second: Service, when: str, path: str
 ) -> None:
-    """SIGSTOP in the middle of a request that creates; the other takes over; SIGCONT: the fence holds."""
+    """SIGSTOP during a creating request, takeover by the other, SIGCONT: the fence holds."""
     site = await with_work(await stage.site())
     fault = site.fault({"kind": "hold", "when": when}, method="POST", path=path, nth=2)
     run_id = await site.start()
@@ -86,7 +86,7 @@ async def test_worker_paused_past_its_lease_changes_nothing_any_more(
     finally:
         paused.send(signal.SIGCONT)
     assert_once(site)
-    # The successor gives the job back while reads cannot be believed, and claims it again; the other never does.
+    # The successor gives the job back while reads are inconclusive, and claims it again; the other never does.
     fence = await site.database.value("SELECT fence FROM job WHERE id = $1", UUID(run_id))
     assert (claims(paused, run_id), claims(awake, run_id)) == (1, fence - 1)
     assert fence >= 2
@@ -109,15 +109,15 @@ async def test_worker_paused_past_its_lease_changes_nothing_any_more(
 
 
 @pytest.mark.usefixtures("quiet")
-async def test_who_continues_a_run_does_not_wait_anew(stage: Stage) -> None:
-    """Else a run that gives way to others again and again never leaves a record to the next one."""
+async def test_a_resumed_run_does_not_restart_its_waits(stage: Stage) -> None:
+    """Otherwise a run that often gives way would never postpone a record to the next run."""
     site = await stage.site()
     await site.sync()
     bruno = site.person("Bruno")["id"]
     path = f"/people/v2/people/{bruno}$"
 
     async def read_no_more() -> bool:
-        # Every incremental run reads the newest change again, and what came right before it.
+        # Every incremental run reads the newest change again, and those right before it.
         site.edit("Alan", nickname=str(uuid4())[:8])
         await site.visible()
         mark = site.control.mark()
@@ -140,7 +140,7 @@ async def test_who_continues_a_run_does_not_wait_anew(stage: Stage) -> None:
     await stage.service.start()
     run = await site.until(run_id, "done", within=120)
     assert [item["name"] for item in await site.items(run_id, "later")] == ["Bruno Bakerson"]
-    # After the run a refresh reads the record again, and those reads are not the run's.
+    # After the run a refresh reads the record again; its reads do not count for the run.
     of_run = [one for one in site.control.journal(after=mark, path=path) if one["at"] < run["finished_at"]]
     assert len(of_run) <= 9, "seven times, and once or twice for the kill"
     site.control.remove_fault(incomplete)

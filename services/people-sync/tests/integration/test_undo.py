@@ -1,4 +1,4 @@
-"""Undo of every scope: what comes back, what stays and why, and that nothing moves by itself afterwards."""
+"""Undo of every scope: restored values, values that stay and why, and no further changes afterwards."""
 
 import signal
 from datetime import UTC, datetime
@@ -24,21 +24,21 @@ Body = dict[str, Any]
 
 
 async def planned(site: Site, **scope: str) -> Body:
-    """The run that waits with the plan of an undo, or has ended since nothing can be put back."""
+    """The undo's run, waiting with its plan, or ended because nothing can be put back."""
     run = await site.call("POST", "/undo", scope, status=202)
     assert (run["purpose"], run["kind"], run["trigger"]) == ("undo", "incremental", "person")
     return await site.until(run["id"], "waiting", "done")
 
 
 async def approve(site: Site, run: Body, *, inactivate: bool = False) -> Body:
-    """Approve the plan that is shown, and wait for the end of it."""
+    """Approve the shown plan, and wait for the end."""
     answer = {"question": "undo", "answer": "approve", "digest": run["question"]["digest"], "inactivate": inactivate}
     await site.call("POST", f"/runs/{run['id']}/answer", answer, status=202)
     return await site.until(run["id"], "done")
 
 
 async def undone(site: Site, *, inactivate: bool = False, **scope: str) -> Body:
-    """Plan an undo, approve it, and see it through."""
+    """Plan an undo, approve it, and wait for the end."""
     return await approve(site, await planned(site, **scope), inactivate=inactivate)
 
 
@@ -49,7 +49,7 @@ async def plan_of(site: Site, run: Body) -> dict[str, Body]:
 
 
 async def nothing_more(site: Site) -> None:
-    """The next sync writes nothing on either side."""
+    """Check that the next sync writes nothing on either side."""
     await site.believable()
     mark = site.mark()
     count = "SELECT count(*) FROM effect WHERE organization_id = $1"
@@ -70,7 +70,7 @@ async def phone_here(site: Site, first_name: str = "Bruno") -> str | None:
 
 
 async def changed_there(site: Site) -> Body:
-    """In sync; then Bruno's phone and Bea's name are edited in Planning Center, and a sync takes them over."""
+    """A site in sync; then a sync takes over edits of Bruno's phone and Bea's name in Planning Center."""
     await site.sync()
     site.edit_contact("Bruno", "PhoneNumber", number=NEW_PHONE)
     site.edit("Bea", last_name="Bakerson")
@@ -114,7 +114,7 @@ async def test_a_run_is_undone_on_both_sides(site: Site) -> None:
     await nothing_more(site)
 
 
-async def test_what_a_run_sent_comes_back_here_too(site: Site) -> None:
+async def test_values_sent_by_a_run_are_restored_here_too(site: Site) -> None:
     await site.sync()
     await site.change("Bruno", phone=NEW_PHONE, last_name="Bakerson")
     run = await site.sync()
@@ -125,7 +125,7 @@ async def test_what_a_run_sent_comes_back_here_too(site: Site) -> None:
     await nothing_more(site)
 
 
-async def test_what_was_edited_since_is_left_out_and_named(site: Site) -> None:
+async def test_fields_edited_since_are_left_out_and_named(site: Site) -> None:
     await site.sync()
     site.edit_contact("Bruno", "PhoneNumber", number=NEW_PHONE)
     site.edit("Bruno", last_name="Bakerson")
@@ -133,7 +133,7 @@ async def test_what_was_edited_since_is_left_out_and_named(site: Site) -> None:
     site.edit("Carl", last_name="Clarkson")
     await site.visible()
     run = await site.sync()
-    # Here; there, as a later sync has found; and back to what the sync left.
+    # An edit here; one there, found by a later sync; and one back to the sync's value.
     await site.change("Bruno", phone=OTHER_PHONE)
     site.edit("Bea", last_name="Bakery")
     await site.change("Carl", last_name="Clark")
@@ -155,7 +155,7 @@ async def test_what_was_edited_since_is_left_out_and_named(site: Site) -> None:
     await nothing_more(site)
 
 
-async def test_what_moved_behind_the_plan_is_left_out(site: Site) -> None:
+async def test_fields_changed_after_the_plan_are_left_out(site: Site) -> None:
     run = await changed_there(site)
     undo = await planned(site, run_id=run["id"])
     await site.change("Bruno", phone=OTHER_PHONE)
@@ -167,7 +167,7 @@ async def test_what_moved_behind_the_plan_is_left_out(site: Site) -> None:
     assert (await site.member("Bea"))["last_name"] == site.person("Bea")["last_name"] == "Baker"
 
 
-async def test_what_was_edited_there_unseen_becomes_a_conflict(site: Site) -> None:
+async def test_an_unread_edit_there_becomes_a_conflict(site: Site) -> None:
     run = await changed_there(site)
     undo = await planned(site, run_id=run["id"])
     site.edit_contact("Bruno", "PhoneNumber", number=OTHER_PHONE)
@@ -180,7 +180,7 @@ async def test_what_was_edited_there_unseen_becomes_a_conflict(site: Site) -> No
     assert item["sentence"].startswith("Put back here. Planning Center was edited since the last sync")
 
 
-async def test_an_undo_can_be_undone_and_not_twice(site: Site) -> None:
+async def test_an_undo_can_be_undone_once(site: Site) -> None:
     run = await changed_there(site)
     first = await undone(site, run_id=run["id"])
     await site.believable()
@@ -218,7 +218,7 @@ async def test_first_matches_of_a_first_sync_get_their_values_back(site: Site) -
     await nothing_more(site)
 
 
-# --- who was added ----------------------------------------------------------------------------------------------------
+# --- added people -----------------------------------------------------------------------------------------------------
 
 
 async def counted(site: Site, table: str, *, deleted: bool = False) -> int:
@@ -228,7 +228,7 @@ async def counted(site: Site, table: str, *, deleted: bool = False) -> int:
     return found
 
 
-async def test_who_a_sync_added_here_goes_again_unless_touched(site: Site) -> None:
+async def test_people_added_here_by_a_sync_are_deleted_unless_edited(site: Site) -> None:
     await site.settings(inactivate_deleted=True)
     run = await site.sync()
     members, families = await counted(site, "member"), await counted(site, "family")
@@ -262,7 +262,7 @@ async def test_who_a_sync_added_here_goes_again_unless_touched(site: Site) -> No
 
 
 @pytest.mark.parametrize("inactivate", [False, True])
-async def test_who_a_sync_added_there_stays_and_is_made_inactive_if_asked(site: Site, *, inactivate: bool) -> None:
+async def test_people_added_there_by_a_sync_stay_or_become_inactive(site: Site, *, inactivate: bool) -> None:
     await site.sync()
     nina = await site.add("Nina", "New", email="nina@example.org", phone=NEW_PHONE)
     await site.family("New Family", nina)
@@ -279,7 +279,7 @@ async def test_who_a_sync_added_there_stays_and_is_made_inactive_if_asked(site: 
     assert site.contacts("Nina", "Email")[0]["address"] == "nina@example.org"
     await nothing_more(site)
     assert (await site.member("Nina"))["active"]
-    # An edit of theirs still goes there, and somebody who is active there again is no change here.
+    # A later edit of theirs still goes there, and being active there again is no change here.
     await site.change("Nina", last_name="Newman")
     site.edit("Nina", status="active")
     await site.visible()
@@ -318,7 +318,7 @@ async def test_names_memberships_and_primary_contacts_come_back(site: Site) -> N
     await nothing_more(site)
 
 
-async def test_somebody_who_left_a_household_there_comes_back(site: Site) -> None:
+async def test_a_person_who_left_a_household_there_comes_back(site: Site) -> None:
     await site.sync()
     (abbots,) = [row["id"] for row in site.rows("Household") if row["name"] == "Abbot Household"]
     (bakers,) = [row["id"] for row in site.rows("Household") if row["name"] == "Baker Household"]
@@ -339,7 +339,7 @@ async def test_somebody_who_left_a_household_there_comes_back(site: Site) -> Non
 
 
 async def in_conflict(site: Site) -> Any:
-    """An open one about Bruno's phone and last name."""
+    """An open conflict about Bruno's phone and last name."""
     await site.sync()
     await site.change("Bruno", phone=NEW_PHONE)
     site.edit_contact("Bruno", "PhoneNumber", number=OTHER_PHONE)
@@ -351,7 +351,7 @@ async def in_conflict(site: Site) -> Any:
 
 
 async def decided(site: Site, stage: Stage, choices: dict[str, Choice]) -> str:
-    """A conflict about Bruno's phone and last name that is decided; gives the decision."""
+    """A decided conflict about Bruno's phone and last name; gives the decision."""
     conflict = await in_conflict(site)
     asked = ConflictResolved(
         organization_id=site.organization_id,
@@ -377,7 +377,7 @@ async def decided(site: Site, stage: Stage, choices: dict[str, Choice]) -> str:
 
 
 @pytest.mark.parametrize("by", ["decision", "rule"])
-async def test_a_decision_and_what_a_rule_decided(site: Site, stage: Stage, by: str) -> None:
+async def test_a_decision_and_a_rules_decisions_are_undone(site: Site, stage: Stage, by: str) -> None:
     id_ = await decided(site, stage, {"phone": "ours", "last_name": "theirs"})
     if by == "rule":
         rule = uuid4()
@@ -390,15 +390,15 @@ async def test_a_decision_and_what_a_rule_decided(site: Site, stage: Stage, by: 
     assert {one["field"] for one in items if one[f"{by}_id"] == id_} == {"phone", "last_name"}
     ended = await approve(site, await planned(site, **{f"{by}_id": id_}))
     assert ended["counts"] == {"undone": 1}
-    # What the decision replaced: there the phone, here the last name.
+    # Values replaced by the decision: the phone there, the last name here.
     assert (phone_there(site), await phone_here(site)) == (OTHER_PHONE, OTHER_PHONE)
     assert site.person("Bruno")["last_name"] == (await site.member("Bruno"))["last_name"] == "Baker"
     await nothing_more(site)
 
 
 @pytest.mark.parametrize("by", ["decision", "rule"])
-async def test_what_is_still_carried_out_is_not_undone(site: Site, by: str) -> None:
-    """The plan would have only what is done by then."""
+async def test_a_decision_still_being_carried_out_is_not_undone(site: Site, by: str) -> None:
+    """The plan would lack the rest of the decision."""
     conflict = await in_conflict(site)
     of = {"decision": str(uuid4()), "rule": str(uuid4())}
     await site.database.fetch(
@@ -413,9 +413,9 @@ async def test_what_is_still_carried_out_is_not_undone(site: Site, by: str) -> N
     await site.call("POST", "/undo", {f"{by}_id": str(uuid4())}, status=404)
 
 
-async def test_a_person_and_a_family(site: Site) -> None:
+async def test_a_person_and_a_family_are_undone(site: Site) -> None:
     await site.sync()
-    # The first sync added them: to be undone by itself only once that is long ago.
+    # The first sync added them, so its effects are moved back in time to be out of the scope.
     await site.database.fetch(
         "UPDATE effect SET at = at - interval '40 days' WHERE organization_id = $1", site.organization_id
     )
@@ -435,8 +435,8 @@ async def test_a_person_and_a_family(site: Site) -> None:
     await nothing_more(site)
 
 
-async def test_a_family_that_a_sync_added_goes_with_its_people(site: Site) -> None:
-    """It goes before its people, who are of the scope all the same: nobody has edited them."""
+async def test_a_family_added_by_a_sync_is_deleted_with_its_people(site: Site) -> None:
+    """It is deleted before its people, who are still in the scope, since nobody has edited them."""
     await site.sync()
     bakers = await site.family_of("Baker Household")
     undo = await planned(site, family_id=str(bakers["id"]))
@@ -448,7 +448,7 @@ async def test_a_family_that_a_sync_added_goes_with_its_people(site: Site) -> No
     await nothing_more(site)
 
 
-async def test_somebody_whom_a_sync_put_into_a_family_gets_their_values_back(site: Site) -> None:
+async def test_a_member_added_to_a_family_by_a_sync_gets_their_values_back(site: Site) -> None:
     await site.sync()
     await site.database.fetch(
         "UPDATE effect SET at = at - interval '40 days' WHERE organization_id = $1", site.organization_id
@@ -468,8 +468,8 @@ async def test_somebody_whom_a_sync_put_into_a_family_gets_their_values_back(sit
     await nothing_more(site)
 
 
-async def test_who_was_merged_since_the_plan_is_not_made_inactive(site: Site) -> None:
-    """Whom we added was merged into somebody who was there before: that one is nobody whom the sync added."""
+async def test_a_person_merged_since_the_plan_is_not_made_inactive(site: Site) -> None:
+    """The added person was merged into an older one, whom the sync did not add."""
     await site.sync()
     nina = await site.add("Nina", "New", email="nina@example.org")
     run = await site.sync()
@@ -492,7 +492,7 @@ async def test_who_was_merged_since_the_plan_is_not_made_inactive(site: Site) ->
     assert ended["counts"] == {"left_out": 1}
 
 
-async def test_who_is_kept_out_of_the_sync_stays(site: Site) -> None:
+async def test_a_record_kept_out_stays_unchanged(site: Site) -> None:
     run = await changed_there(site)
     bruno = (await site.member("Bruno"))["id"]
     keep = (
@@ -505,10 +505,10 @@ async def test_who_is_kept_out_of_the_sync_stays(site: Site) -> None:
     assert (phone_there(site), await phone_here(site)) == (NEW_PHONE, NEW_PHONE)
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- refused undos ----------------------------------------------------------------------------------------------------
 
 
-async def test_what_cannot_be_undone_is_said(site: Site) -> None:
+async def test_an_impossible_undo_is_refused_with_the_reason(site: Site) -> None:
     run = await changed_there(site)
     quiet = await site.sync()
 
@@ -554,7 +554,7 @@ async def test_another_organization_undoes_nothing(site: Site, stage: Stage) -> 
     assert (await site.run(undo["id"]))["state"] == "waiting"
 
 
-async def test_a_plan_that_nobody_approves_ends(site: Site) -> None:
+async def test_an_unapproved_plan_ends(site: Site) -> None:
     run = await changed_there(site)
     undo = await planned(site, run_id=run["id"])
     query = "UPDATE run SET asked_at = asked_at - interval '25 hours' WHERE id::text = $1"
@@ -569,8 +569,8 @@ async def test_a_plan_that_nobody_approves_ends(site: Site) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_worker_paused_past_its_lease_puts_nothing_back_any_more(stage: Stage, site: Site, when: str) -> None:
-    """SIGSTOP in the middle of what is sent; another takes over; SIGCONT: the fence holds."""
+async def test_a_worker_paused_past_its_lease_puts_nothing_back(stage: Stage, site: Site, when: str) -> None:
+    """SIGSTOP during a request, takeover by another, SIGCONT: the fence holds."""
     run = await changed_there(site)
     env = {**stage.service.env, **ports()}
     second = await Service(env, stage.service.log.with_name(f"second-{when}.log")).start()

@@ -1,8 +1,8 @@
-"""An undo killed before, during and after every kind of call and commit, and carried on by another process.
+"""An undo killed before, during and after every kind of call and commit, and continued by another process.
 
-One undo has everything that one can be about: values that a sync took over and sent, a family's name and people,
-somebody who was added here with a family, and somebody who was added in Planning Center and becomes inactive there. It
-ends as undisturbed at whatever instant a process dies, and nothing is written twice.
+The undo has all cases: values that a sync took over and sent, a family's name and people, a person added here with a
+family, and a person added in Planning Center who becomes inactive there. Whenever a process dies, it ends as
+undisturbed, and nothing is written twice.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120
 
 @dataclass(slots=True)
 class Prepared:
-    """Where the stories start."""
+    """The starting point of the stories."""
 
     ground: Ground
     template: str
@@ -60,7 +60,7 @@ class Prepared:
 async def prepared(
     tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
 ) -> AsyncIterator[Prepared]:
-    """A church after a sync that did everything, and the undo of it queued."""
+    """A church after a sync with all kinds of changes, and the queued undo of it."""
     folder = tmp_path_factory.mktemp("undo")
     url = await databases.create("people_sync")
     rows = await left_behind(folder, url, kafka_server, keys, lender, _sync_everything)
@@ -83,7 +83,7 @@ async def _sync_everything(site: Site) -> None:
     await site.visible()
     await site.sync()
     await site.believable()
-    # Edited since: left out.
+    # Edited since, so left out.
     await site.change("Carl", last_name="Clark")
     await site.sync()
 
@@ -96,7 +96,7 @@ async def _undo_it(session: AsyncSession, database: Database) -> None:
 
 
 async def _approve(copy: Copy) -> None:
-    """Once the plan is shown."""
+    """Approve the plan once it is shown."""
     found = "SELECT id, question FROM run WHERE purpose = 'undo' AND state = 'waiting' AND question IS NOT NULL"
 
     async def shown() -> dict[str, Any] | None:
@@ -113,7 +113,7 @@ async def _approve(copy: Copy) -> None:
 
 @asynccontextmanager
 async def _story(prepared: Prepared) -> AsyncIterator[Copy]:
-    """A copy in which somebody approves the plan when it is shown, whichever process has made it."""
+    """A copy in which the plan is approved when shown, whichever process made it."""
     async with copied(prepared.ground, prepared.template) as copy:
         approving = asyncio.create_task(_approve(copy))
         try:

@@ -1,4 +1,4 @@
-"""People and households that cannot be read, or not whole: nothing is decided about them, and nobody is doubled."""
+"""Unreadable or incompletely read people and households: nothing is decided about them, and nobody is doubled."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def spoil(site: Site, id_: str, birthdate: str | None = "0000-00-00") -> None:
-    """Planning Center has a birthdate for a person that cannot exist; None: somebody corrects it."""
+    """Give a person an impossible birthdate in Planning Center; None: correct it."""
     site.mutate({"op": "set_raw", "type": "Person", "id": id_, "attributes": {"birthdate": birthdate}})
 
 
 async def sync_one(site: Site, path: str) -> dict[str, Any]:
-    """*Sync this person now*, or this family, until its end."""
+    """*Sync this person now*, or this family, and wait for the end."""
     asked = await site.call("POST", f"{path}/sync", status=202)
 
     async def ended() -> dict[str, Any] | None:
@@ -30,7 +30,7 @@ async def sync_one(site: Site, path: str) -> dict[str, Any]:
 # Kind: an incompletely read person counts as nobody.
 @pytest.mark.parametrize("how", ["full", "incremental", "alone"])
 @pytest.mark.parametrize("why", ["unreadable", "incomplete"])
-async def test_who_cannot_be_read_whole_is_not_created_again(site: Site, why: str, how: str) -> None:
+async def test_an_incompletely_read_person_is_not_created_again(site: Site, why: str, how: str) -> None:
     await site.sync()
     await site.believable()
     id_ = site.create("Pam", "Page", email="pam@example.org")
@@ -66,8 +66,8 @@ async def test_who_cannot_be_read_whole_is_not_created_again(site: Site, why: st
 
 
 # Kind: an incompletely read person counts as nobody.
-async def test_who_was_known_and_is_unreadable_under_another_name_is_not_created_again(site: Site) -> None:
-    """What was read before and what can be read now both say who somebody may be."""
+async def test_a_renamed_unreadable_person_is_not_created_again(site: Site) -> None:
+    """Both the former read and the readable part may show a candidate."""
     await site.sync()
     await site.believable()
     held = await site.add("Pat", "Page")
@@ -87,8 +87,8 @@ async def test_who_was_known_and_is_unreadable_under_another_name_is_not_created
 
 
 # Kind: one bad record affects all.
-async def test_who_is_certainly_somebody_else_is_created(site: Site) -> None:
-    """The same name, another birthdate that can be read: only the gender is none."""
+async def test_a_certainly_different_person_is_created(site: Site) -> None:
+    """The same name and another, readable birthdate; only the gender is impossible."""
     await site.sync()
     await site.believable()
     id_ = site.create("Pam", "Page", birthdate="1990-01-01")
@@ -100,7 +100,7 @@ async def test_who_is_certainly_somebody_else_is_created(site: Site) -> None:
 
 
 def spoil_name(site: Site, household: str) -> str:
-    """Planning Center has a name for a household that nobody can keep; gives its id."""
+    """Give a household an impossible name in Planning Center; gives its id."""
     (id_,) = [row["id"] for row in site.rows("Household") if row["name"] == household]
     site.mutate({"op": "set_raw", "type": "Household", "id": id_, "attributes": {"name": "x" * 2_000}})
     return str(id_)
@@ -130,7 +130,7 @@ async def test_an_unreadable_stranger_does_not_keep_a_family_from_its_sync(site:
 
 # Kind: one bad record affects all.
 async def test_an_incomplete_stranger_does_not_keep_a_family_from_its_sync(site: Site) -> None:
-    """The family is written at once, and looked at again for the stranger."""
+    """The family is written at once, and synced again for the stranger."""
     await site.sync()
     await site.believable()
     stranger = await join_a_stranger(site, "Clark Household")
@@ -150,7 +150,7 @@ async def test_an_incomplete_stranger_does_not_keep_a_family_from_its_sync(site:
 
 
 # Kind: a wrong reason is reported.
-async def test_who_is_unreadable_is_told_so(site: Site) -> None:
+async def test_an_unreadable_record_is_reported_as_such(site: Site) -> None:
     await site.sync()
     await site.believable()
     spoil(site, str(site.person("Ned")["id"]))
@@ -173,8 +173,8 @@ async def test_who_is_unreadable_is_told_so(site: Site) -> None:
 
 
 # Kind: a wrong reason is reported.
-async def test_a_family_beside_an_unreadable_household_is_told_so(site: Site) -> None:
-    """Whether the family is there already cannot be known."""
+async def test_a_family_that_may_be_an_unreadable_household_is_reported(site: Site) -> None:
+    """It is unknown whether the family exists there already."""
     await site.sync()
     await site.believable()
     household = spoil_name(site, "Clark Household")
@@ -189,7 +189,7 @@ async def test_a_family_beside_an_unreadable_household_is_told_so(site: Site) ->
 
 
 async def left_by_a_pull(site: Site, kind: str, run_id: str | None = None) -> None:
-    """What a pull stores of a record whose id is no number."""
+    """The row that a pull stores for a record with an invalid id."""
     await site.database.fetch(
         "INSERT INTO remote (organization_id, pco_organization_id, kind, pco_id, email_keys, name_keys, keys, read_at, "
         "again, unread, run_id) VALUES ($1, $2, $3, 'a/bc', '{}', '{}', '{}', now(), true, $4, $5::text::uuid)",
@@ -202,7 +202,7 @@ async def left_by_a_pull(site: Site, kind: str, run_id: str | None = None) -> No
 
 
 # Kind: one bad record affects all.
-async def test_an_id_that_is_no_number_ends_no_incremental_run(site: Site) -> None:
+async def test_an_invalid_id_ends_no_incremental_run(site: Site) -> None:
     await site.sync()
     for kind in ("member", "family"):
         await left_by_a_pull(site, kind)
@@ -215,7 +215,7 @@ async def test_an_id_that_is_no_number_ends_no_incremental_run(site: Site) -> No
 
 
 # Kind: one bad record affects all.
-async def test_who_has_an_id_that_is_no_number_is_listed_and_not_asked_for(site: Site) -> None:
+async def test_a_record_with_an_invalid_id_is_listed_and_not_read(site: Site) -> None:
     await site.sync()
     mark = site.mark()
     stopped = site.fault({"kind": "respond", "status": 503}, method="GET", path="/people/v2/person_mergers$")

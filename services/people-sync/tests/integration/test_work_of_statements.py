@@ -1,4 +1,4 @@
-"""Statements over everybody look at each row a few times, however many there are: counted by PostgreSQL, not timed."""
+"""Statements over all records read each row only a few times, as counted by PostgreSQL, not timed."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ FEW_LOOKS = 20
 
 
 def dismissed(node: dict[str, Any]) -> Iterator[float]:
-    """Rows and pairs of rows that this node of a plan, and those below it, looked at for nothing."""
+    """Rows and pairs of rows that this plan node and its children read and discarded."""
     for name, amount in node.items():
         if name.startswith("Rows Removed by"):
             yield amount * node["Actual Loops"]
@@ -32,7 +32,7 @@ def dismissed(node: dict[str, Any]) -> Iterator[float]:
 
 
 async def work_of(app: FastAPI, session: AsyncSession, does: Any) -> int:
-    """How many rows the statements of `does` looked at for nothing; nothing of what it does stays."""
+    """The number of rows that the statements of `does` read and discarded; its changes are rolled back."""
     sent: list[tuple[str, Any]] = []
 
     def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
@@ -56,8 +56,8 @@ async def work_of(app: FastAPI, session: AsyncSession, does: Any) -> int:
 
 
 @pytest.mark.asyncio
-async def test_what_an_approval_misses_is_found_by_ids(app: FastAPI, church: Any) -> None:
-    """Many who were shown need nothing any more, and as many were touched: these are not compared pair by pair."""
+async def test_changes_missing_in_an_approval_are_found_by_ids(app: FastAPI, church: Any) -> None:
+    """Many shown changes became unnecessary, and as many records were touched: these are not compared pair by pair."""
     run_id = uuid4()
     context: Any = SimpleNamespace(run_id=run_id, organization_id="org-1")
     async with app.state.runtime.sessions() as session:

@@ -243,7 +243,7 @@ async def record_removed(session: AsyncSession, organization_id: str, record_id:
 async def renamed(
     session: AsyncSession, organization_id: str, records: Collection[UUID], now: datetime
 ) -> list[Conflict]:
-    """Increment the versions of open conflicts whose record's name, families or child flag differ from those published."""
+    """Increment the versions of open conflicts whose record's name, families or child flag changed."""
     found = list((await open_conflicts_of(session, organization_id, records)).values())
     before = {conflict.id: (conflict.name, conflict.family_ids, conflict.child) for conflict in found}
     await _describe(session, found)
