@@ -55,7 +55,7 @@ INVISIBLE = [
 
 
 @pytest.mark.parametrize("mark", INVISIBLE, ids=ascii)
-def test_what_is_invisible_is_no_change_and_hides_nobody(mark: str) -> None:
+def test_invisible_characters_are_no_change_and_hide_nobody(mark: str) -> None:
     for place in (f"{mark}Müller", f"Mül{mark}ler", f"Müller{mark}", f"Mu{mark}\u0308ller"):
         assert same("last_name", place, "Müller", "US")
         assert name_key("Ann", place) == "ann muller"
@@ -91,7 +91,7 @@ def test_a_zero_width_non_joiner_is_a_space() -> None:
         ("child", False, None),
     ],
 )
-def test_a_typed_difference_is_a_change(field: str, one: Value, other: Value) -> None:
+def test_a_real_difference_is_a_change(field: str, one: Value, other: Value) -> None:
     assert not same(field, one, other, "US")
 
 

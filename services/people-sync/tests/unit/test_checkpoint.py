@@ -1,11 +1,11 @@
-"""Where a run stands, as its job keeps it."""
+"""The stored progress of a run."""
 
 import json
 
 from people_sync.usecases.run.checkpoint import Checkpoint, Compared, Pulled
 
 
-def test_comes_back_as_it_was() -> None:
+def test_a_checkpoint_survives_json() -> None:
     before = Checkpoint(
         phase="pull",
         waits=2,
@@ -16,7 +16,7 @@ def test_comes_back_as_it_was() -> None:
     assert Checkpoint.from_json(json.loads(json.dumps(before.to_json()))) == before
 
 
-def test_what_was_stored_does_not_move_with_the_run() -> None:
+def test_a_stored_checkpoint_does_not_change_with_the_run() -> None:
     checkpoint = Checkpoint()
     stored = checkpoint.to_json()
     checkpoint.compared.parts.append("newcomers")
@@ -24,10 +24,10 @@ def test_what_was_stored_does_not_move_with_the_run() -> None:
     assert Checkpoint.from_json(stored) == Checkpoint()
 
 
-def test_of_another_version_the_phase_begins_again() -> None:
+def test_a_checkpoint_of_another_version_restarts_the_phase() -> None:
     old = {"phase": "compare", "cursor": "2026-11-01T10:00:00Z", "compared_people": "44", "parts": ["_gone"]}
     assert Checkpoint.from_json(old) == Checkpoint(phase="compare", cursor="2026-11-01T10:00:00Z")
 
 
-def test_a_job_that_was_never_begun() -> None:
+def test_a_job_without_a_checkpoint() -> None:
     assert Checkpoint.from_json(None) == Checkpoint()

@@ -1,4 +1,4 @@
-"""Where the church's country is read from; Planning Center's client is the edge that is stood in for."""
+"""The source of the church's country, with a fake client of Planning Center."""
 
 from typing import Any, cast
 
@@ -38,7 +38,7 @@ class Asked:
     ],
     ids=["included", "included without it", "not included", "an empty church"],
 )
-async def test_it_is_asked_for_only_where_it_did_not_come(body: dict[str, Any], country: str, calls: int) -> None:
+async def test_the_organization_is_read_only_without_a_country(body: dict[str, Any], country: str, calls: int) -> None:
     asked = Asked()
     found = await organization_of(
         cast("PlanningCenter", asked), page({"meta": {"total_count": len(body["data"])}} | body)

@@ -1,4 +1,4 @@
-"""The receipt of an erasure, and names that are taken out of what is kept of others."""
+"""The receipt of an erasure, and the removal of names from others' data."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_a_name_is_replaced_as_a_whole(text: str, names: set[str], after: str) -
     assert without_names(text, names) == after
 
 
-def test_a_plan_shows_nobody_by_name_who_was_erased() -> None:
+def test_a_plan_has_no_names_of_erased_people() -> None:
     ann = {"id": "1", "pco_id": "501", "name": "Ann Lee"}
     bob = {"id": "2", "pco_id": "502", "name": "Bob Lee"}
     plan = [
@@ -39,7 +39,7 @@ def test_a_plan_shows_nobody_by_name_who_was_erased() -> None:
     assert (field["after"]["name"], field["there"]) == (ERASED_PERSON, ERASED_PERSON)
 
 
-def test_a_receipt_is_composed_of_what_each_service_tells() -> None:
+def test_a_receipt_is_composed_of_each_services_report() -> None:
     def lines(told: list[dict[str, int] | None], *, kept_out: bool = True) -> dict[str, tuple[str, int]]:
         found = receipt({VALUES: 1, MARKED: 2}, told, days=14, failed_days=30, kept_out=kept_out)
         return {line.place: (line.outcome, line.count) for line in found}

@@ -1,4 +1,4 @@
-"""Which family is which household: looking at families in common gives what looking at all gives."""
+"""Matching of families and households: comparing only families with common people gives the same as comparing all."""
 
 from time import process_time
 from uuid import UUID
@@ -17,7 +17,7 @@ numbers = st.sampled_from(["2", "10", "3", "7", "11"])
 
 
 @given(st.dictionaries(numbers, homes), st.dictionaries(st.sampled_from([UUID(int=100 + n) for n in range(5)]), homes))
-def test_each_household_chooses_among_the_families_that_are_left(
+def test_each_household_is_matched_with_the_remaining_families(
     households: dict[str, Home], families: dict[UUID, Home]
 ) -> None:
     expected: dict[str, UUID] = {}
@@ -29,7 +29,7 @@ def test_each_household_chooses_among_the_families_that_are_left(
     assert match_families(households, families) == expected
 
 
-def test_thousands_of_families_are_looked_up() -> None:
+def test_thousands_of_families_are_matched_by_lookup() -> None:
     count = 5_000
     homes = {n: Home("Smith", frozenset({UUID(int=2 * n), UUID(int=2 * n + 1)})) for n in range(count)}
     began = process_time()
@@ -40,7 +40,7 @@ def test_thousands_of_families_are_looked_up() -> None:
     assert process_time() - began < 2
 
 
-# Kind: one person in common makes two families one.
+# Kind: one common person merges two families.
 @pytest.mark.parametrize(
     ("family", "household", "same"),
     [

@@ -1,4 +1,4 @@
-"""What is doubtful about a held match, and what an answer to it says."""
+"""The doubt of a held match, and the sentences of its answers."""
 
 import re
 from datetime import date
@@ -13,7 +13,7 @@ BORN, OTHERWISE = date(1990, 2, 3), date(1980, 1, 1)
 
 
 def reason_of(sentence: str) -> str | None:
-    """What `REASONS` says of a sentence, as PostgreSQL reads its patterns."""
+    """The reason that `REASONS` gives a sentence, with PostgreSQL's meaning of its patterns."""
     for reason, patterns in REASONS.items():
         for pattern in patterns:
             if re.fullmatch(".*".join(map(re.escape, pattern.split("%"))), sentence):
@@ -56,7 +56,7 @@ def test_every_doubt_has_a_kind_and_every_kind_occurs() -> None:
         "And 3 more members here who may be this person.",
     ],
 )
-def test_what_is_only_to_be_known_is_no_doubt(sentence: str) -> None:
+def test_information_is_no_doubt(sentence: str) -> None:
     assert reason_of(sentence) is None
 
 
@@ -70,5 +70,5 @@ def test_every_answer_names_both_sides() -> None:
 @pytest.mark.parametrize(
     ("last_name", "suffix"), [("One Jr.", "Jr."), ("One, III", "III"), ("One", None), ("Jr.", None), ("", None)]
 )
-def test_a_suffix_is_read_behind_the_last_name(last_name: str, suffix: str | None) -> None:
+def test_a_suffix_is_read_after_the_last_name(last_name: str, suffix: str | None) -> None:
     assert suffix_in(last_name) == suffix

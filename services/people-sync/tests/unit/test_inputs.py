@@ -1,4 +1,4 @@
-"""A value that cannot be kept is refused with a sentence at its field, of many records that one alone."""
+"""An impossible value is refused with a sentence at its field; in a bulk call, only its record."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -18,7 +18,7 @@ LIGATURES = "\ufdfa" * 100
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800", "x" * 5000])
 @pytest.mark.parametrize("field", ["first_name", "last_name", "email", "phone", "gender", "city"])
-def test_a_text_that_cannot_exist_is_refused_at_its_field(field: str, text: str) -> None:
+def test_an_impossible_text_is_refused_at_its_field(field: str, text: str) -> None:
     values = {"address": Address(city="Ulm").model_copy(update={field: text})} if field == "city" else {field: text}
     found = problems(values, "US", TODAY)
     assert {"address" if field == "city" else field} == {name for name, _ in found}
@@ -26,13 +26,13 @@ def test_a_text_that_cannot_exist_is_refused_at_its_field(field: str, text: str)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\u200b", "\ufeff\u200e \u200c"])
-def test_a_name_of_which_nothing_is_visible_is_empty(text: str) -> None:
+def test_a_name_without_visible_characters_is_empty(text: str) -> None:
     assert [field for field, _ in problems({"first_name": text, "last_name": text}, "US", TODAY)] == ["first_name"]
     assert problems({"first_name": text, "last_name": "Ng"}, "US", TODAY) == []
     assert input_values({"first_name": text, "last_name": "Ng"}) == {"first_name": "", "last_name": "Ng"}
 
 
-def test_a_name_that_no_index_holds_is_refused() -> None:
+def test_a_name_too_long_for_an_index_is_refused() -> None:
     assert [field for field, _ in problems({"last_name": LIGATURES}, "US", TODAY)] == ["last_name"]
     assert problems({"first_name": "Ж" * 100, "last_name": "漢" * 100}, "US", TODAY) == []
 
@@ -58,7 +58,7 @@ def test_a_name_that_no_index_holds_is_refused() -> None:
         ({"colour\ud800": "red"}, "record"),
     ],
 )
-def test_of_many_records_that_one_alone_is_refused(wrong: dict[str, Any], field: str) -> None:
+def test_only_the_bad_member_of_a_bulk_call_is_refused(wrong: dict[str, Any], field: str) -> None:
     fine = {"external_id": "b", "first_name": "Bob", "last_name": "Smith"}
     call = _Call(None, "o", Actor("platform"), datetime.now(UTC), "", "", None)  # type: ignore[arg-type]
     records = [{"external_id": "a", "first_name": "Ann", "last_name": "Smith", **wrong}, fine]
@@ -68,7 +68,7 @@ def test_of_many_records_that_one_alone_is_refused(wrong: dict[str, Any], field:
     rejected.model_dump_json()
 
 
-def test_so_is_one_family() -> None:
+def test_only_the_bad_family_of_a_bulk_call_is_refused() -> None:
     call = _Call(None, "o", Actor("platform"), datetime.now(UTC), "", "", None)  # type: ignore[arg-type]
     families = [{"external_id": str(n), "name": name} for n, name in enumerate(["A\0", LIGATURES, "\ud800", "Smith"])]
     assert list(_valid(call, "family", families, BulkFamily)) == [3]

@@ -104,7 +104,7 @@ def test_one_email_with_a_contradiction_is_held(person: Theirs, reason: str) -> 
     assert not still_matches(person, HERE)
 
 
-def test_a_child_and_an_adult_of_other_names_have_nothing_to_do_with_each_other() -> None:
+def test_a_child_and_an_adult_of_other_names_do_not_match() -> None:
     assert one(replace(ANN, first_name="Lily", child=True), HERE) == UNMATCHED
 
 
@@ -114,7 +114,7 @@ def test_father_and_son_of_one_name_are_told_apart_by_the_birthdate() -> None:
     assert one(replace(ANN, emails=(), birthdate=date(1990, 1, 1)), father) == UNMATCHED
 
 
-def test_a_shared_email_matches_only_with_a_name_that_is_unique_on_both_sides() -> None:
+def test_a_shared_email_matches_only_a_name_unique_on_both_sides() -> None:
     bob_here = Local("m2", "Bob", "Smith", email=MAIL)
     bob = replace(ANN, pco_id="2", first_name="Bob")
     lily = replace(ANN, pco_id="3", first_name="Lily", child=True)
@@ -128,20 +128,20 @@ def test_a_linked_member_makes_an_email_shared_but_is_no_candidate() -> None:
     assert one(replace(ANN, first_name="Bob"), bob_here) == UNMATCHED
 
 
-def test_somebody_known_there_makes_an_email_shared() -> None:
+def test_a_linked_person_makes_an_email_shared() -> None:
     peer = replace(ANN, pco_id="2", first_name="Bob")
     assert one(replace(ANN, last_name=""), HERE) == Matched("m1")
     assert held_for(one(replace(ANN, last_name=""), HERE, peers=[peer])) == {"m1"}
     assert one(ANN, HERE, peers=[peer]) == Matched("m1")
 
 
-def test_two_of_one_name_and_one_email_are_held() -> None:
+def test_two_people_of_one_name_and_email_are_held() -> None:
     twin = replace(ANN, pco_id="2")
     assert all(held_for(outcome) == {"m1"} for outcome in matched([ANN, twin], [HERE]).values())
     assert held_for(one(ANN, HERE, replace(HERE, member_id="m2"))) == {"m1", "m2"}
 
 
-def test_in_a_shared_email_only_those_left_over_may_be_one_person() -> None:
+def test_with_a_shared_email_only_the_remaining_people_may_match() -> None:
     # Ann is found by name; Bob there and Robert here remain.
     bob = replace(ANN, pco_id="2", first_name="Bob")
     robert = Local("m2", "Robert", "Smith", email=MAIL)
@@ -174,7 +174,7 @@ def test_the_same_name_without_a_common_email_is_held(person: Theirs, member: Lo
     assert held_for(one(person, member)) == {"m1"}
 
 
-# Kind: a part that one side lacks makes a twin.
+# Kind: a value missing on one side makes a duplicate.
 def test_the_same_name_of_a_child_and_an_adult_is_held_unless_the_birthdates_differ() -> None:
     child = replace(ANN, emails=(), child=True)
     assert held_for(one(child, HERE)) == {"m1"}
@@ -188,8 +188,8 @@ def test_the_middle_name_may_be_part_of_the_first_name_here() -> None:
     assert held_for(one(person, replace(HERE, first_name="Ann Louise"))) == {"m1"}
 
 
-# Kind: a status is decided without being asked about.
-def test_whoever_is_inactive_there_is_not_silently_the_match() -> None:
+# Kind: a status is decided without a question.
+def test_an_inactive_person_there_is_not_matched_silently() -> None:
     inactive = replace(ANN, active=False)
     assert one(inactive, HERE) == Matched("m1", inactive=True)
     assert one(inactive, replace(HERE, active=False)) == Matched("m1")
@@ -219,7 +219,7 @@ AT_HOME = [
 ]
 
 
-# Kind: many are held one by one though everything known agrees.
+# Kind: many are held though all known values agree.
 @pytest.mark.parametrize(("there", "here"), AT_HOME, ids=["a parent is linked", "the family is linked"])
 def test_a_child_without_an_email_is_known_by_name_birthdate_and_family(
     there: dict[str, frozenset[str]], here: dict[str, frozenset[str]]
@@ -250,8 +250,8 @@ def test_children_are_matched_in_one_batch_with_their_parents() -> None:
     assert matched([child, ANN], [HERE, member]) == {"1": Matched("m1"), "5": Matched("m5")}
 
 
-# Kind: a deleted record's counterpart is taken for nobody's.
-def test_whoever_was_added_again_is_tied_to_the_counterpart_of_the_deleted_one() -> None:
+# Kind: a deleted record's counterpart counts as unlinked.
+def test_a_member_added_again_is_linked_to_the_deleted_ones_counterpart() -> None:
     former = replace(ANN, deleted_here=True)
     assert one(former, HERE) == Matched("m1")
     assert one(former) == UNMATCHED
@@ -260,7 +260,7 @@ def test_whoever_was_added_again_is_tied_to_the_counterpart_of_the_deleted_one()
     assert outcome.reasons[1:] == ("Linked before to a member who was deleted here.",)
 
 
-def test_whose_counterpart_is_gone_is_tied_to_the_one_created_again_there() -> None:
+def test_a_member_with_a_gone_counterpart_is_linked_to_the_person_added_again() -> None:
     orphan = replace(HERE, gone=True)
     assert one(ANN, orphan) == Matched("m1")
     outcome = one(replace(ANN, emails=()), orphan)
@@ -271,7 +271,7 @@ def test_whose_counterpart_is_gone_is_tied_to_the_one_created_again_there() -> N
 BORN = date(1990, 1, 1)
 
 
-# Kind: a part of a name that one side lacks makes a twin.
+# Kind: a part of a name missing on one side makes a duplicate.
 @pytest.mark.parametrize(
     ("there", "here"),
     [
@@ -284,9 +284,7 @@ BORN = date(1990, 1, 1)
     ],
 )
 @pytest.mark.parametrize("mail", [None, MAIL])
-def test_who_differs_by_a_suffix_on_one_side_is_held_if_born_the_same_day(
-    there: dict[str, str], here: str, mail: str | None
-) -> None:
+def test_a_suffix_on_one_side_is_held_if_born_the_same_day(there: dict[str, str], here: str, mail: str | None) -> None:
     person = replace(ANN, birthdate=BORN, **there)  # type: ignore[arg-type]
     member = replace(HERE, last_name=here, birthdate=BORN, email=mail)
     assert held_for(one(person, member)) == {"m1"}
@@ -296,7 +294,7 @@ def test_who_differs_by_a_suffix_on_one_side_is_held_if_born_the_same_day(
     assert mail or one(person, replace(member, birthdate=date(1960, 1, 1))) == UNMATCHED
 
 
-def test_the_same_suffix_is_the_same_name_however_it_is_written() -> None:
+def test_all_spellings_of_a_suffix_are_the_same_name() -> None:
     for there in (replace(ANN, suffix="Jr."), replace(ANN, last_name="Smith II"), replace(ANN, last_name="Smith, JR")):
         assert one(there, replace(HERE, last_name="Smith Junior")) == Matched("m1")
     assert one(replace(ANN, suffix="M.D."), HERE) == Matched("m1")
@@ -317,7 +315,7 @@ def test_father_and_son_who_share_an_email_are_told_apart_by_the_suffix() -> Non
     assert outcomes == {"1": Matched("m1"), "2": Matched("m2")}
 
 
-def test_a_sure_match_takes_the_member_away_from_the_doubtful() -> None:
+def test_a_sure_match_removes_the_member_from_doubtful_ones() -> None:
     outcomes = matched([ANN, Theirs("2", "Ann", "Smith")], [HERE])
     assert outcomes == {"1": Matched("m1"), "2": UNMATCHED}
 
@@ -337,7 +335,7 @@ MANY = 3_000
 
 
 def spent(people: Sequence[Theirs], members: Sequence[Local]) -> tuple[float, dict[str, Outcome]]:
-    """Seconds of this process, in batches as a run has them."""
+    """Seconds of this process for a run's batches."""
     emails = {key: Sharers.of(*who) for key, who in sharers_of(people, members).items()}
     outcomes: dict[str, Outcome] = {}
     began = process_time()
@@ -356,14 +354,14 @@ def sharers_of(people: Sequence[Theirs], members: Sequence[Local]) -> dict[str, 
     return found
 
 
-# Kind: a pure function is quadratic in a value that many share.
+# Kind: a pure function is quadratic in a shared value.
 @pytest.mark.parametrize(
     ("mail", "first", "outcome"),
     [("office@example.org", "Same", Held), ("office@example.org", "N{}", Matched), ("", "Same", Held)],
     ids=["one name and one email", "one email", "one name"],
 )
-def test_what_thousands_share_costs_nothing_beside_reading_it(mail: str, first: str, outcome: type[Outcome]) -> None:
-    """A comparison of all with all takes a minute here; one batch after the other only reads the members again."""
+def test_a_value_shared_by_thousands_costs_little(mail: str, first: str, outcome: type[Outcome]) -> None:
+    """Comparing all with all takes a minute here; batches only read the members again."""
     people = [Theirs(str(n), first.format(n), "There", emails=(mail,) * bool(mail)) for n in range(MANY)]
     members = [Local(f"m{n}", first.format(n), "There", email=mail or None) for n in range(MANY)]
     seconds, outcomes = spent(people, members)
@@ -371,8 +369,8 @@ def test_what_thousands_share_costs_nothing_beside_reading_it(mail: str, first: 
     assert seconds < 3
 
 
-# Kind: a pure function is quadratic in a value that many share.
-def test_thousands_who_left_one_email_behind_take_no_longer_when_it_is_an_offices() -> None:
+# Kind: a pure function is quadratic in a shared value.
+def test_thousands_of_former_sharers_of_an_office_email_take_no_longer() -> None:
     people = [Theirs(str(n), f"N{n}", "There", emails=("office@example.org",)) for n in range(MANY)]
     members = [Local(f"m{n}", f"N{n}", "Here", email="office@example.org") for n in range(MANY)]
     seconds, outcomes = spent(people, members)
@@ -385,7 +383,7 @@ def test_a_held_match_names_some_of_many_and_counts_the_rest() -> None:
     outcome = one(ANN, *members)
     assert isinstance(outcome, Held)
     assert (len(outcome.candidates), outcome.more) == (SHOWN, 100 - SHOWN)
-    # Whoever was called somebody else makes room.
+    # Members declared different are replaced by others.
     refused = [("1", member.member_id) for member in members[:99]]
     outcome = matched([ANN], members, different=refused)["1"]
     assert isinstance(outcome, Held)
@@ -397,7 +395,7 @@ def test_a_held_match_names_some_of_many_and_counts_the_rest() -> None:
     assert outcome.candidates[0].member_id == "m070"
 
 
-def test_a_query_may_give_as_many_rows_as_are_needed_and_count_the_rest() -> None:
+def test_a_query_may_return_only_needed_rows_and_count_the_rest() -> None:
     members = [Local(f"m{n:03}", "Ann", "Smith") for n in range(100)]
     needed = rows_needed(people=1, refused=2)
     given = [*members[: needed - 1], replace(members[needed - 1], others=100 - needed)]
@@ -475,7 +473,7 @@ def test_a_match_is_safe(people: list[Theirs], members: list[Local]) -> None:
 
 @given(batches, directories)
 def test_nobody_is_doubled_without_asking(people: list[Theirs], members: list[Local]) -> None:
-    """A new member is made only if nobody free here has the same name and no other birthdate."""
+    """A member is added only if no free member has the same name without another birthdate."""
     outcomes = matched(people, members)
     taken = {outcome.member_id for outcome in outcomes.values() if isinstance(outcome, Matched)}
     for person in people:
@@ -493,8 +491,8 @@ def test_nobody_is_doubled_without_asking(people: list[Theirs], members: list[Lo
             assert not (person.birthdate and member.birthdate) or member.name_key not in person.lookup_keys()
 
 
-def test_who_may_be_somebody_kept_out_of_the_sync_is_left_alone() -> None:
-    """Whoever else they may be, and however sure it is."""
+def test_a_person_who_may_be_kept_out_is_left_alone() -> None:
+    """Regardless of other candidates, however sure."""
     doubtful = Held((Candidate("a", ()), Candidate("b", ())), ())
     found = left_alone({"1": Matched("a"), "2": doubtful, "3": Matched("b"), "4": UNMATCHED}, {"a"})
     assert found == {

@@ -1,4 +1,4 @@
-"""Matching by looking up gives what comparing everybody with everybody gives: the table, told once more and slowly."""
+"""Matching by lookup equals a slow reference that compares all with all, by the same table."""
 
 from collections import Counter
 from dataclasses import replace
@@ -17,13 +17,13 @@ SUFFIXES = {"sr": "1", "senior": "1", "jr": "2", "junior": "2", "ii": "2", "iii"
 
 
 class Reference:
-    """Quadratic, and nothing but the rules."""
+    """A quadratic implementation of the bare rules."""
 
     def __init__(self, people: list[Theirs], members: list[Local], different: list[PAIR]) -> None:
         self.people, self.members, self.different = people, members, set(different)
 
     def outcomes(self) -> dict[str, str | set[str]]:
-        """By person: the member who is matched, or the candidates; nobody is an empty set."""
+        """By person: the matched member, or the candidates; an empty set without any."""
         sure = {p.pco_id: {m.member_id for m in self.members if self.verdict(p, m) is True} for p in self.people}
         taken = self.taken(sure)
         linked = {p: m for p, members in sure.items() if len(members) == 1 for m in members if m in taken}
@@ -57,7 +57,7 @@ class Reference:
         return alike and family and not refused
 
     def verdict(self, p: Theirs, m: Local) -> bool | None:
-        """True: the same; False: in doubt; None: somebody else."""
+        """True: the same person; False: in doubt; None: different."""
         if m.linked or (p.pco_id, m.member_id) in self.different:
             return None
         mail = email_key(m.email)
@@ -96,7 +96,7 @@ class Reference:
         return name, SUFFIXES.get(fold(suffix), "") or written
 
     def one_suffix(self, p: Theirs, m: Local) -> bool:
-        """The same name but for a suffix that is missing on a side."""
+        """The same name except for a suffix missing on one side."""
         name, mine = self.split(m.first_name, m.last_name)
         theirs = (self.split(first, p.last_name, p.suffix) for first in p.first_names() or [""])
         return any(name and name == other and (not mine) != (not suffix) for other, suffix in theirs)
@@ -107,14 +107,14 @@ class Reference:
 
     @staticmethod
     def born(p: Theirs, m: Local) -> bool:
-        """On the same day, and in the same year unless a side does not know it."""
+        """Born on the same day, and in the same year unless one side lacks it."""
         if p.birthdate is None or m.birthdate is None:
             return False
         days = {(one.month, one.day) for one in (p.birthdate, m.birthdate)}
         return len(days) == 1 and len({p.birthdate.year, m.birthdate.year} - {1885}) <= 1
 
     def incomplete(self, p: Theirs, m: Local) -> bool:
-        """Something is missing, nothing contradicts, something is equal."""
+        """A value is missing, none contradicts, and one is equal."""
         theirs, ours = self.split("", p.last_name, p.suffix), self.split("", m.last_name)
         firsts = {fold(name) for name in p.first_names()}
         first = fold(m.first_name)

@@ -126,25 +126,25 @@ def test_first_match(
 FULL, NO_YEAR, OTHER_YEAR, OTHER_DAY = date(1990, 2, 3), date(1885, 2, 3), date(1991, 2, 3), date(1990, 2, 4)
 
 
-# Kind: a vendor's stand-in for unknown is taken for a value.
+# Kind: the vendor's placeholder for unknown counts as a value.
 @pytest.mark.parametrize(
     ("base", "ours", "theirs", "to_ours", "to_theirs", "agreed"),
     [
-        # Nothing was ever agreed: both agree, and the year is kept in mind.
+        # Without agreed values: both agree, and the year is stored.
         ("", FULL, NO_YEAR, None, None, FULL),
         ("", NO_YEAR, FULL, None, None, FULL),
-        # No longer shown: not a change, and replaces nothing.
+        # The year is no longer shown: no change, and replaces nothing.
         (FULL, FULL, NO_YEAR, None, None, None),
         (FULL, NO_YEAR, FULL, None, None, None),
         (FULL, NO_YEAR, NO_YEAR, None, None, NO_YEAR),
-        # Typed since.
+        # Edited since.
         (NO_YEAR, FULL, NO_YEAR, None, FULL, None),
         (NO_YEAR, NO_YEAR, FULL, FULL, None, None),
         (FULL, OTHER_YEAR, NO_YEAR, None, OTHER_YEAR, None),
-        # Both moved, to what agrees.
+        # Both changed to agreeing values.
         (OTHER_DAY, FULL, NO_YEAR, None, None, FULL),
         (None, NO_YEAR, FULL, None, None, FULL),
-        # Whoever only lost the year has typed nothing.
+        # Losing only the year is no edit.
         (FULL, NO_YEAR, OTHER_DAY, OTHER_DAY, None, None),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_birthdate_without_a_year_contradicts_nothing_and_replaces_nothing(
 @pytest.mark.parametrize(
     ("base", "ours", "theirs"), [(NO_YEAR, FULL, OTHER_YEAR), (NO_YEAR, FULL, OTHER_DAY), (FULL, OTHER_YEAR, OTHER_DAY)]
 )
-def test_two_years_that_were_typed_are_a_conflict(base: date, ours: date, theirs: date) -> None:
+def test_two_different_years_are_a_conflict(base: date, ours: date, theirs: date) -> None:
     known = {**BASE, "birthdate": base}
     outcome = merge(known, replace(ANN, birthdate=ours), replace(ANN, birthdate=theirs), RECORD)
     assert set(outcome.conflicts) == {"birthdate"}
@@ -225,7 +225,7 @@ def test_memberships_merge_one_by_one() -> None:
     assert not outcome.fields.writes
 
 
-def test_without_an_agreement_families_take_from_each_other_and_lose_nobody() -> None:
+def test_families_without_agreed_values_gain_members_and_lose_none() -> None:
     outcome = merge_family(None, family("Smith", "ab", "a"), family("The Smiths", "bc", "b"), RECORD)
     assert outcome.add_to_ours == {"c"}
     assert outcome.add_to_theirs == {"a"}
@@ -252,7 +252,7 @@ def test_a_primary_contact_who_leaves_is_replaced_by_the_other_sides() -> None:
     ],
 )
 @pytest.mark.parametrize("base", ["a", "b"])
-def test_nothing_is_decided_about_a_primary_contact_whom_the_other_side_cannot_know(
+def test_a_primary_contact_unknown_to_the_other_side_is_left_undecided(
     ours: tuple[str, str], theirs: tuple[str, str | None], gone: str, base: str
 ) -> None:
     before = family_base(family("Smith", "ab", base))
@@ -265,7 +265,7 @@ def test_nothing_is_decided_about_a_primary_contact_whom_the_other_side_cannot_k
     assert outcome.agreed_members == frozenset("ab")
 
 
-def test_a_family_name_changed_on_both_sides_is_a_conflict_but_members_go_on() -> None:
+def test_a_family_name_conflict_does_not_stop_members() -> None:
     base = family_base(family("Smith", "ab", "a"))
     outcome = merge_family(base, family("Smith-Jones", "ab", "a"), family("Jones", "abc", "a"), RECORD)
     assert set(outcome.fields.conflicts) == {"name"}

@@ -16,7 +16,7 @@ from people_sync.domain.values import FIELDS, PersonValues, Value, as_dict, part
 COUNTRY = "US"
 NAMES = {"first_name", "last_name"}
 
-# Few values per field, so that sides meet, collide and differ by format alone.
+# Few values per field, so that sides agree, contradict, and differ only by format.
 VALUES: dict[str, list[Value]] = {
     "first_name": ["Ann", "ann", " Ann ", "Zoë", "Zoe\u0308", "Zo\u200bë", "", "\u200e", "Bob"],
     "last_name": ["Smith", "Smith ", "O’Brien", "", "Jones"],
@@ -48,7 +48,7 @@ bases: st.SearchStrategy[dict[str, Value]] = st.one_of(
 )
 choices: st.SearchStrategy[FirstMatch] = st.sampled_from(["planning_center", "ask", "ours"])
 policies = st.builds(MergePolicy, first_match=choices, merge_different_fields=st.booleans(), country=st.just(COUNTRY))
-# Near each other more often than independent people would be.
+# More similar than independent people would be.
 triples = st.tuples(people, st.lists(edits, max_size=3), st.lists(edits, max_size=3)).map(
     lambda drawn: (edited(drawn[0], drawn[1]), edited(drawn[0], drawn[2]))
 )
@@ -64,7 +64,7 @@ def moved(name: str, value: Value, base: dict[str, Value]) -> bool:
 
 
 def says_nothing_new(name: str, value: Value, was: Value) -> bool:
-    """Equal but for formatting, or a birthdate without the year that it had."""
+    """Whether a value is equal except for formatting, or a birthdate that lost its year."""
     return nothing_new(canonical(name, value, COUNTRY), canonical(name, was, COUNTRY))
 
 
@@ -111,7 +111,7 @@ def test_every_difference_is_written_or_in_conflict(
         differs = not same(name, getattr(ours, name), getattr(theirs, name), COUNTRY)
         found = [name in group for group in groups]
         assert sum(found) <= 1
-        # A year that was typed is written though a birthdate without one agrees with it.
+        # A new year is written although a birthdate without one agrees with it.
         year = name == "birthdate" and not differs and ours.birthdate != theirs.birthdate
         assert any(found[:3]) == differs or year
 
@@ -158,7 +158,7 @@ def test_formatting_never_writes(values: PersonValues, data: st.DataObject, poli
 
 
 @given(sides, st.data(), policies)
-def test_kept_differences_hold_exactly_until_a_value_moves(
+def test_kept_differences_hold_exactly_until_a_value_changes(
     two: tuple[PersonValues, PersonValues], data: st.DataObject, policy: MergePolicy
 ) -> None:
     ours, theirs = two
@@ -227,7 +227,7 @@ class World:
             del typed[name]
 
     def sync(self, *, during: Callable[[], None] = lambda: None, fate: str = "fine") -> None:
-        # Within the staleness horizon of our own write, a read from before it decides nothing.
+        # A stale read within the horizon of our own write decides nothing.
         if self.stale is not None:
             seen, self.stale = self.stale, None
             if seen != self.theirs:
@@ -249,11 +249,11 @@ class World:
         during()
         self.base |= outcome.agreed
         for name, value in outcome.to_ours.items():
-            # Our row is locked: whoever edited it meanwhile is seen, and the next run decides.
+            # Our row is locked, so an edit made meanwhile is seen, and the next run decides.
             if getattr(self.ours, name) == getattr(read_ours, name):
                 self.take_here(name, value, outcome)
         for name, value in outcome.to_theirs.items():
-            # Read right before the write: whoever edited there meanwhile is seen too.
+            # Read right before the write, so an edit made there meanwhile is seen too.
             if getattr(self.theirs, name) != getattr(read_theirs, name) or fate == "lost":
                 continue
             before = self.theirs
@@ -280,7 +280,7 @@ class World:
 
     def take_there(self, name: str, value: Value, outcome: Merge) -> None:
         self.note(name, self.theirs, self.typed_there, value, outcome)
-        # The vendor formats what it is given.
+        # The vendor reformats values.
         self.theirs = replace(self.theirs, **{name: f" {value} " if name == "last_name" else value})  # type: ignore[arg-type]
         self.settle(name, value)
 
@@ -355,7 +355,7 @@ families = st.builds(
 
 
 @given(st.one_of(st.just(None), families), families, families, policies)
-def test_families_converge_and_move_only_what_changed(
+def test_families_converge_and_change_only_edited_memberships(
     before: FamilyValues | None, ours: FamilyValues, theirs: FamilyValues, policy: MergePolicy
 ) -> None:
     base: dict[str, Any] = (
@@ -398,10 +398,10 @@ def test_families_converge_and_move_only_what_changed(
 
 
 @given(st.one_of(st.just(None), families), families, families, policies, ids)
-def test_nobody_moves_who_is_left_alone(
+def test_members_left_alone_do_not_move(
     before: FamilyValues | None, ours: FamilyValues, theirs: FamilyValues, policy: MergePolicy, alone: frozenset[str]
 ) -> None:
-    """Everybody else moves as if those were in none of the sets; what was agreed about them stays agreed."""
+    """All others move as if those were in none of the sets; the agreed values about them stay."""
     base: dict[str, Any] = (
         {"name": before.name, "members": before.members, "primary_contact": before.primary_contact} if before else {}
     )

@@ -1,4 +1,4 @@
-"""Pages of a walk in groups: what came together makes one transaction, and nothing that came is lost."""
+"""Pages of a walk in groups: pages available together make one transaction, and none is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from servicekit.jobs.queue import StopRequested
 
 
 async def groups(*steps: Any) -> tuple[list[list[Any]], Exception | None]:
-    """Of a walk that yields these; an event is waited for by it, an error ends it. Sets the events one by one."""
+    """The groups of a walk that yields pages, waits for events and raises errors. Sets the events one by one."""
     events = [step for step in steps if isinstance(step, asyncio.Event)]
 
     async def walk() -> AsyncIterator[Any]:
@@ -37,20 +37,20 @@ async def groups(*steps: Any) -> tuple[list[list[Any]], Exception | None]:
     return found, None
 
 
-async def test_what_is_there_comes_together_up_to_so_many() -> None:
+async def test_available_pages_form_a_group_up_to_the_limit() -> None:
     assert await groups("a", "b", "c", "d", "e", "f", "g") == ([["a", "b", "c", "d", "e"], ["f", "g"]], None)
 
 
-async def test_what_has_to_be_waited_for_is_a_group_of_its_own() -> None:
+async def test_an_awaited_page_is_a_group_of_its_own() -> None:
     assert await groups("a", asyncio.Event(), "b", "c", asyncio.Event()) == ([["a"], ["b", "c"]], None)
 
 
-async def test_what_came_before_an_error_is_handed_over_first() -> None:
+async def test_pages_before_an_error_are_handed_over_first() -> None:
     error = ValueError()
     assert await groups("a", "b", error) == ([["a", "b"]], error)
 
 
-async def test_nothing() -> None:
+async def test_an_empty_walk() -> None:
     assert await groups() == ([], None)
 
 
@@ -70,8 +70,8 @@ async def test_leaving_early_ends_the_walk() -> None:
     assert ended.is_set()
 
 
-async def test_what_ends_the_pull_comes_through_while_a_page_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A walk cannot be closed while its next page is waited for: the error that ends the pull was lost over that."""
+async def test_an_error_of_the_consumer_is_raised_during_a_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk cannot be closed while it waits for a page, which once hid the error that ended the pull."""
 
     async def walk(*_: Any, **__: Any) -> AsyncIterator[Any]:
         yield SimpleNamespace(position={"complete": False}, asked=0.0)

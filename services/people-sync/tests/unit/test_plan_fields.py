@@ -1,4 +1,4 @@
-"""What a plan shows of a merge, and what an approval of it allows."""
+"""The plan of a merge, and the writes that its approval allows."""
 
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,7 @@ def shown(fields: Fields) -> dict[str, tuple[Any, ...]]:
     return {one.field: (one.agreed, one.here, one.there, one.after, one.does) for one in fields}
 
 
-def test_each_field_that_is_written_or_in_conflict_is_shown_and_no_other() -> None:
+def test_exactly_written_and_conflicting_fields_are_shown() -> None:
     ours, theirs = replace(WAS, last_name="Ours", gender="Female"), replace(WAS, last_name="Theirs", phone=None)
     assert shown(plan(ours, theirs)) == {
         "last_name": ("Smith", "Ours", "Theirs", None, "conflict"),
@@ -39,7 +39,7 @@ def test_a_status_that_is_taken_over_is_shown() -> None:
     assert shown(fields) == {"active": (True, True, False, False, "here")}
 
 
-def test_who_is_created_is_shown_with_every_value() -> None:
+def test_a_created_person_is_shown_with_every_value() -> None:
     address = Address(street_line_1="1 Elm St", city="Ashford")
     fields = created(as_dict(replace(WAS, child=True, address=address)) | {"active": True}, "there")
     assert [one.field for one in fields] == ["first_name", "last_name", "child", "email", "phone", "address"]
@@ -56,7 +56,7 @@ OURS = replace(WAS, last_name="Ours", phone="(212) 555-0199")
         (OURS, WAS, True),
         # Formatting is no change.
         (replace(OURS, phone="212-555-0199"), replace(WAS, phone="+1 212 555 0101"), True),
-        # A part is there already: a process may have died after it.
+        # A part is done already, by a process that died after it.
         (OURS, replace(WAS, phone="(212) 555-0199"), True),
         (OURS, OURS, True),
         # Another value, another field, another value in its place, a conflict.
@@ -67,11 +67,11 @@ OURS = replace(WAS, last_name="Ours", phone="(212) 555-0199")
         (WAS, OURS, False),
     ],
 )
-def test_an_approval_allows_what_was_shown_or_less(ours: PersonValues, theirs: PersonValues, allowed: bool) -> None:
+def test_an_approval_allows_the_shown_plan_or_less(ours: PersonValues, theirs: PersonValues, allowed: bool) -> None:
     assert allows(plan(OURS, WAS), plan(ours, theirs), "US") is allowed
 
 
-def test_a_conflict_is_allowed_with_the_values_that_were_shown() -> None:
+def test_a_conflict_is_allowed_with_the_shown_values() -> None:
     theirs = replace(WAS, last_name="Theirs")
     approved = plan(replace(WAS, last_name="Ours"), theirs)
     assert allows(approved, plan(replace(WAS, last_name="Ours"), theirs), "US")
@@ -88,7 +88,7 @@ def family(ours: set[str], theirs: set[str], agreed: set[str], primary: str | No
     return of_family(base, mine, others, merge_family(base, mine, others, POLICY), PEOPLE)
 
 
-def test_members_are_shown_by_name_and_compared_by_move() -> None:
+def test_members_are_shown_by_name_and_compared_by_join_or_leave() -> None:
     approved = family({"ann", "bob", "cid"}, {"ann", "bob", "dan"}, {"ann", "bob"}, "ann")
     (members,) = approved
     assert [[one["name"] for one in side] for side in (members.agreed, members.here, members.there, members.after)] == [
@@ -101,7 +101,7 @@ def test_members_are_shown_by_name_and_compared_by_move() -> None:
     assert allows(
         approved, family({"ann", "bob", "cid", "dan"}, {"ann", "bob", "dan"}, {"ann", "bob", "dan"}, "ann"), "US"
     )
-    # Somebody else joins, or somebody leaves.
+    # Another member joins, or one leaves.
     assert not allows(approved, family({"ann", "bob", "cid"}, {"ann", "bob", "eve"}, {"ann", "bob"}, "ann"), "US")
     assert not allows(approved, family({"ann"}, {"ann", "bob", "dan"}, {"ann", "bob"}, "ann"), "US")
 
@@ -113,7 +113,7 @@ def test_a_new_family_may_have_fewer_people_than_planned_and_not_more() -> None:
     assert not allows(approved, family_created("Smiths", ["ann", "bob"], "ann", "there", PEOPLE), "US")
 
 
-def test_a_digest_tells_another_plan_and_no_other_formatting() -> None:
+def test_a_digest_differs_by_plan_and_not_by_formatting() -> None:
     def of(fields: Fields, *, outcome: str = "updated_there") -> str:
         return digest("member", "1:2", outcome, fields, "US")
 
@@ -129,8 +129,8 @@ def test_a_digest_tells_another_plan_and_no_other_formatting() -> None:
     assert len({same, *others}) == 6
 
 
-def test_the_digest_knows_who_is_to_be_added_here_by_planning_centers_id() -> None:
-    """Our id of them is made anew with each comparison."""
+def test_the_digest_identifies_new_people_by_planning_centers_id() -> None:
+    """Our id of them changes with each comparison."""
 
     def joins(ours: str, theirs: str) -> str:
         person = {"id": ours, "pco_id": theirs, "name": "Ann"}

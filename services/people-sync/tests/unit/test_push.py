@@ -1,4 +1,4 @@
-"""Several records pushed at once: what one of them meets takes no answer from the others."""
+"""Several records pushed at once: an error of one loses no answer of the others."""
 
 import asyncio
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from servicekit.jobs.queue import LeaseLost
 
 
 async def test_an_error_of_one_leaves_the_answers_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lease is lost by one request while another has been answered: only its sender can store that."""
+    """One request loses the lease after another was answered, and only its sender can store that answer."""
     lost, begun = asyncio.Event(), asyncio.Event()
     stored: list[str] = []
 
@@ -25,7 +25,7 @@ async def test_an_error_of_one_leaves_the_answers_of_the_others(monkeypatch: pyt
             raise LeaseLost
         begun.set()
         await lost.wait()
-        await asyncio.sleep(0)  # a turn of the loop, as storing an answer takes: a sibling would be cancelled in it
+        await asyncio.sleep(0)  # one turn of the loop, like storing an answer, in which a sibling could be cancelled
         return "updated_there", []
 
     monkeypatch.setattr(push, "_note", note)

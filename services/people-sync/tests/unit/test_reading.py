@@ -1,4 +1,4 @@
-"""What makes an answer whole, one part broken at a time; a value that cannot exist is one record's alone."""
+"""Complete answers, with one part broken at a time; an impossible value concerns only its record."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -50,8 +50,8 @@ CONTACTS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_a_login_is_read_and_is_no_content() -> None:
-    """Hashes that churches have stored stay: another one would have everybody compared again."""
+def test_a_login_is_read_but_not_part_of_the_hash() -> None:
+    """Stored hashes stay valid; other ones would make the next run compare everybody."""
     attributes = {"first_name": "Ann", "last_name": "Smith", "birthdate": "1990-02-03", "child": False}
     attributes |= {"status": "active", "remote_id": None, "middle_name": "Marie"}
     email = [Contact("5", True, {"address": "ann@example.org"})]
@@ -112,7 +112,7 @@ def included(body: Body, kind: str) -> Body:
     return found
 
 
-def test_whole_answers_are_read() -> None:
+def test_complete_answers_are_read() -> None:
     found = read(person())
     assert isinstance(found, RemotePerson)
     assert (found.values.email, found.values.phone, found.household_ids) == ("ann@example.org", "212 555 0143", ("5",))
@@ -124,7 +124,7 @@ def test_whole_answers_are_read() -> None:
 
 
 def test_a_household_larger_than_any_family_is_left_alone() -> None:
-    """One transaction publishes a family with its people, and cannot publish any number: the run went on no more."""
+    """One transaction publishes a family with its people, up to a limit; beyond it the run once stopped."""
     body = household()
     people = body["data"]["relationships"]["people"]
     body["data"]["relationships"]["people"] = linkage("Person", *map(str, range(1, LARGEST_FAMILY + 1)))
@@ -152,7 +152,7 @@ def absent_from_a_person() -> list[tuple[str, Callable[[Body], Any]]]:
     def part(kind: str, name: str) -> Callable[[Body], Any]:
         return lambda body: included(body, kind)["attributes"].pop(name)
 
-    # A login decides nothing that is kept equal.
+    # A login affects no synced value.
     read_of_person = set(FIELDS["Person"]) - {*INCLUDE, "created_at", "updated_at", "login_identifier"}
     return [
         *((f"no {name}", without(name)) for name in sorted(read_of_person)),
@@ -171,7 +171,7 @@ def absent_from_a_person() -> list[tuple[str, Callable[[Body], Any]]]:
 @pytest.mark.parametrize(
     "damage", [damage for _, damage in absent_from_a_person()], ids=[name for name, _ in absent_from_a_person()]
 )
-def test_what_is_absent_of_a_person_is_not_empty(damage: Callable[[Body], Any]) -> None:
+def test_an_absent_part_of_a_person_is_not_empty(damage: Callable[[Body], Any]) -> None:
     body = person()
     damage(body)
     found = read(body)
@@ -192,7 +192,7 @@ def test_what_is_absent_of_a_person_is_not_empty(damage: Callable[[Body], Any]) 
         lambda body: body["data"]["relationships"].update(primary_contact={"links": {}}),
     ],
 )
-def test_what_is_absent_of_a_household_is_not_empty(damage: Callable[[Body], Any]) -> None:
+def test_an_absent_part_of_a_household_is_not_empty(damage: Callable[[Body], Any]) -> None:
     body = household()
     damage(body)
     found = read_household(body)
@@ -201,7 +201,7 @@ def test_what_is_absent_of_a_household_is_not_empty(damage: Callable[[Body], Any
 
 
 @pytest.mark.parametrize("relationship", [None, {}, {"data": None}])
-def test_a_suffix_decides_nothing_but_matching_and_may_be_absent(relationship: Any) -> None:
+def test_a_suffix_only_affects_matching_and_may_be_absent(relationship: Any) -> None:
     body = person()
     body["data"]["relationships"]["name_suffix"] = relationship
     found = read(body)
@@ -251,7 +251,7 @@ def test_a_street_of_several_lines_is_split(line_1: str, line_2: str | None, spl
     assert address is not None
     assert (address.street_line_1, address.street_line_2) == split
     there = address.model_copy(update={"street_line_1": line_1, "street_line_2": line_2 or ""})
-    # What was agreed before lines were split is no change now, and nothing to write back.
+    # Values agreed before lines were split are unchanged now, with nothing to write back.
     agreed = as_dict(replace(found.values, address=there))
     assert merge(agreed, replace(found.values, address=there), found.values, MergePolicy()) == NOTHING
     edited = merge(agreed, replace(found.values, address=there, email="new@example.org"), found.values, MergePolicy())
@@ -276,7 +276,7 @@ def parts() -> list[tuple[str, Callable[[Body, Any], Any]]]:
 
 @pytest.mark.parametrize("value", TEXTS, ids=lambda value: repr(value)[:12])
 @pytest.mark.parametrize("put", [put for _, put in parts()], ids=[name for name, _ in parts()])
-def test_a_text_that_cannot_exist_makes_one_person_unreadable(put: Callable[[Body, Any], Any], value: Any) -> None:
+def test_an_impossible_text_makes_one_person_unreadable(put: Callable[[Body, Any], Any], value: Any) -> None:
     body = person()
     put(body, value)
     found = read(body)
@@ -293,7 +293,7 @@ def test_a_text_that_cannot_exist_makes_one_person_unreadable(put: Callable[[Bod
     + [("Address", part) for part in ADDRESS_PARTS],
 )
 @pytest.mark.parametrize("value", [value for value in TEXTS if value != "\ufdfa" * 900], ids=lambda one: repr(one)[:12])
-def test_so_does_any_other_text(kind: str, name: str, value: Any) -> None:
+def test_an_impossible_text_in_any_field_makes_one_person_unreadable(kind: str, name: str, value: Any) -> None:
     body = person()
     (body["data"] if kind == "Person" else included(body, kind))["attributes"][name] = value
     found = read(body)
@@ -318,7 +318,7 @@ def test_a_birthdate_that_is_no_date_makes_one_person_unreadable(value: Any) -> 
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("id_", ["abc", "1/../2", "1;", "-1", "", "9" * 19, "\u0663"])
 def test_an_id_that_is_no_number_is_unreadable_whatever_else_is_missing(id_: str, *, whole: bool) -> None:
-    """A record that is only incomplete is asked for again, which this one cannot be."""
+    """An incomplete record is read again, which is impossible without a valid id."""
     somebody, home = person(), household()
     for body, part in ((somebody, "gender"), (home, "name")):
         body["data"]["id"] = id_
@@ -339,7 +339,7 @@ def test_a_child_setting_that_is_neither_makes_one_person_unreadable(value: Any)
 
 
 @pytest.mark.parametrize("value", [2**63, -(2**80), 1.5, "7", True, []])
-def test_a_remote_id_that_is_none_of_ours_is_none(value: Any) -> None:
+def test_a_foreign_remote_id_is_ignored(value: Any) -> None:
     body = person()
     body["data"]["attributes"]["remote_id"] = value
     found = read(body)
@@ -358,7 +358,7 @@ def test_a_relationship_of_another_form_makes_one_person_unreadable(name: str, v
 @pytest.mark.parametrize(
     "value", [value for value in TEXTS if not isinstance(value, str)] + ["a\0", "\ud83d", "x" * 9999]
 )
-def test_a_household_with_a_name_that_cannot_exist_is_unreadable(value: Any) -> None:
+def test_a_household_with_an_impossible_name_is_unreadable(value: Any) -> None:
     body = household()
     body["data"]["attributes"]["name"] = value
     found = read_household(body)
@@ -391,7 +391,7 @@ def test_a_household_with_relationships_of_another_form_is_unreadable(name: str,
         (lambda body: included(body, "Email")["attributes"].update(address="\ud800"), False, True),
     ],
 )
-def test_who_cannot_be_read_whole_is_found_by_the_rest(
+def test_an_incompletely_read_person_is_found_by_the_rest(
     damage: Callable[[Body], Any], *, emails: bool, names: bool
 ) -> None:
     owner = {"organization_id": "hillside", "pco_organization_id": "1"}
@@ -417,7 +417,7 @@ anything = st.recursive(
 
 
 @given(st.sampled_from(sorted(PERSON)), st.sampled_from(sorted(TYPES)), anything, st.integers(0, 3))
-def test_no_value_raises_and_what_is_read_can_be_stored(name: str, relationship: str, value: Any, where: int) -> None:
+def test_no_value_raises_and_every_read_can_be_stored(name: str, relationship: str, value: Any, where: int) -> None:
     body = person()
     if where == 0:
         body["data"]["attributes"][name] = value
@@ -441,11 +441,11 @@ def test_no_value_raises_and_what_is_read_can_be_stored(name: str, relationship:
 
 @given(anything)
 def test_the_answer_to_a_write_never_raises(value: Any) -> None:
-    """It is looked at only for whether it shows what was sent."""
+    """Only the sent values are checked in it."""
     remote_person("1", dict.fromkeys(PERSON, value))
 
 
-def test_an_answer_carries_several_and_one_is_unreadable() -> None:
+def test_one_unreadable_person_among_several_in_an_answer() -> None:
     answers: list[Document] = [document(person()), document(person())]
     answers[0].data.attributes["last_name"] = "\0"  # type: ignore[index]
     assert [type(person_of(one.data, one.included)) for one in answers] == [Unread, RemotePerson]
@@ -455,7 +455,7 @@ def test_an_answer_carries_several_and_one_is_unreadable() -> None:
 
 
 def parts_of(body: Body) -> list[tuple[Body, str]]:
-    """Every attribute and relationship of a person and of what came with it, as (object, name)."""
+    """All attributes and relationships of a person and its included objects, as (object, name)."""
     attributes = [one["attributes"] for one in (body["data"], *body["included"])]
     return [(one, name) for one in (*attributes, body["data"]["relationships"]) for name in one]
 
@@ -467,7 +467,7 @@ def fingerprint(body: Body) -> bytes | None:
 
 @pytest.mark.parametrize("number", range(len(parts_of(person()))))
 @pytest.mark.parametrize("change", [lambda _: "other", lambda _: None], ids=["changed", "emptied"])
-def test_what_is_read_differently_has_another_fingerprint(number: int, change: Callable[[Any], Any]) -> None:
+def test_a_different_read_has_another_fingerprint(number: int, change: Callable[[Any], Any]) -> None:
     body = person()
     part, name = parts_of(body)[number]
     part[name] = change(part[name])
@@ -477,13 +477,13 @@ def test_what_is_read_differently_has_another_fingerprint(number: int, change: C
 
 
 @pytest.mark.parametrize("number", range(len(person()["included"])))
-def test_an_answer_that_lacks_something_has_no_fingerprint(number: int) -> None:
+def test_an_incomplete_answer_has_no_fingerprint(number: int) -> None:
     body = person()
     del body["included"][number]
     assert fingerprint(body) is None
 
 
-def test_a_text_that_cannot_exist_has_no_fingerprint() -> None:
+def test_an_impossible_text_has_no_fingerprint() -> None:
     body = person()
     body["data"]["attributes"]["nickname"] = "\ud800"
     assert fingerprint(body) is None
@@ -497,7 +497,7 @@ def test_the_same_answer_has_the_same_fingerprint() -> None:
 
 
 def test_a_fingerprint_says_nothing_about_another_content() -> None:
-    """Another read that came between may have put other content beside it."""
+    """Another read in between may have stored other content beside it."""
     owner = {"organization_id": "hillside", "pco_organization_id": "1"}
     row = remote.row_of(owner, FAMILY, RemoteHousehold("7", "Name", ("1",), None), b"fingerprint")
     hashes = RemoteHousehold("7", "Name", ("1",), None).hash, RemoteHousehold("7", "Other", ("1",), None).hash

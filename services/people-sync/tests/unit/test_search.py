@@ -41,7 +41,7 @@ def test_a_part_of_a_phone_or_mail() -> None:
     assert terms("a@b", "US") == (Term(("a@b",), "email"),)
 
 
-def test_what_is_too_short_for_an_index_is_part_of_a_name() -> None:
+def test_a_text_too_short_for_an_index_is_part_of_a_name() -> None:
     assert terms("12", "US") == (Term(("12",), "name"),)
     assert terms("de la Cruz", "US") == (Term(("de",), "name"), Term(("la",), "name"), Term(("cruz",)))
     assert terms("王伟", "US") == (Term(("王伟",), "name"),)

@@ -45,11 +45,11 @@ def test_a_run_asks_above_the_share_and_the_minimum(changes: int, linked: int, a
         ("updated_there", "unchanged", "unchanged"),
     ],
 )
-def test_what_was_done_before_a_push_and_by_it_is_one_outcome(before: str, now: str, said: str) -> None:
+def test_the_outcomes_before_and_of_a_push_are_combined(before: str, now: str, said: str) -> None:
     assert together(before, now) == said
 
 
-def test_rejections_group_by_cause_and_hold_no_value() -> None:
+def test_rejections_are_grouped_by_cause_without_values() -> None:
     one = rejection([Refusal("address", "Validation Error", '"ann@nowhere" is invalid')], about="email")
     other = rejection([Refusal("address", "Validation Error", '"bob@nowhere" is invalid')], about="email")
     assert one == other
@@ -74,7 +74,7 @@ def test_a_rejection_is_a_plain_sentence(refusal: Refusal, about: str | None, wo
     assert words in rejection([refusal], about=about).sentence
 
 
-def test_a_refused_part_says_that_the_others_were_taken() -> None:
+def test_a_refused_part_says_that_the_others_were_accepted() -> None:
     refusals = Refusals(found=[rejection([Refusal("number", None, "is invalid")], about="phone")], taken=True)
     told = r"it is invalid\. .*\. Planning Center took everything else that was sent\.$"
     with pytest.raises(PartRefused, match=told):
@@ -88,8 +88,8 @@ def test_a_rejection_without_a_reason_says_so() -> None:
     assert "without saying why" in rejection([]).sentence
 
 
-def test_our_own_work_takes_time_too() -> None:
-    """30,000 people to compare and to add here."""
+def test_our_own_work_counts_in_the_estimate() -> None:
+    """For 30,000 people to compare and to add here."""
     assert seconds_of(30_000, 30_000) == (1.5 + 7.5, 15 + 100)
     assert seconds_of(0) == (0, 0)
 
@@ -100,7 +100,7 @@ def test_sentences_are_sentences() -> None:
     assert "up to 45 s late" in waiting_for_mergers(45.0)
 
 
-# Kind: a value is judged before what it depends on is known.
+# Kind: a value is checked before the data that it depends on is known.
 @pytest.mark.parametrize(
     ("phone", "country", "fine"),
     [
@@ -163,7 +163,7 @@ def test_no_birthdate_lies_before_what_planning_center_knows(day: tuple[int, int
     ],
     ids=["all of it", "none of it", "partly, and edited since"],
 )
-def test_what_an_unanswered_write_put_into_a_household_is_agreed(theirs: FamilyValues, agreed: dict[str, Any]) -> None:
+def test_a_membership_from_an_unanswered_write_is_agreed(theirs: FamilyValues, agreed: dict[str, Any]) -> None:
     before = {"name": "Old", "primary_contact": "a", "members": ["a", "b", "c"]}
     sent = {
         "name": ("Old", "New"),
@@ -187,6 +187,6 @@ def test_what_an_unanswered_write_put_into_a_household_is_agreed(theirs: FamilyV
         ("conflict", True, "kept_out"),
     ],
 )
-def test_what_a_run_did_here_before_a_record_was_kept_out_is_told(before: str, done_here: bool, outcome: str) -> None:
+def test_changes_here_before_a_record_was_kept_out_are_reported(before: str, done_here: bool, outcome: str) -> None:
     found, sentence = kept_out_halfway(before, done_here=done_here)
     assert (found, sentence.endswith(OUTCOMES["kept_out"])) == (outcome, True)

@@ -1,4 +1,4 @@
-"""What was made twice in Planning Center: what stays, and what is taken back."""
+"""Duplicates made in Planning Center: which stay, and which are taken back."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -56,7 +56,7 @@ def test_contacts(there: dict[str, str], answered: str | None, agreed: str | Non
     ("settled", "used_again", "still"),
     [(None, True, True), (None, False, True), (1, True, True), (25, True, False), (25, False, True)],
 )
-def test_who_uses_it_again_has_it_for_their_own(settled: int | None, used_again: bool, still: bool) -> None:
+def test_a_stray_used_by_others_is_left_to_them(settled: int | None, used_again: bool, still: bool) -> None:
     settled_at = NOW - timedelta(hours=settled) if settled else None
     assert is_still_stray(settled_at, used_again=used_again, now=NOW) is still
 

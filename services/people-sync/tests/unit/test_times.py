@@ -1,4 +1,4 @@
-"""When Planning Center's value of a field was edited: never more than is known."""
+"""The edit time of Planning Center's value of a field, never more exact than known."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,15 +30,15 @@ ALL = {RECORD: EDITED, "phone": EDITED - timedelta(hours=1)}
         ("last_name", ALL, AGREED, (None, EDITED)),
         ("last_name", ALL, None, (None, EDITED)),
         ("active", ALL, AGREED, (None, EDITED)),
-        # Whole seconds: of the second of the agreement, it may be after it.
+        # Times have whole seconds, so an edit in the agreement's second may be after it.
         ("phone", {"phone": AGREED.replace(microsecond=0)}, AGREED, (AGREED.replace(microsecond=0), None)),
-        # The main phone was deleted, and an older one is the main one now.
+        # The primary phone was deleted, and an older one is primary now.
         ("phone", {"phone": AGREED - timedelta(days=9)}, AGREED, (None, SEEN)),
-        # It has none any more: the person's time is no contact's.
+        # No phone is left; the person's time is not a contact's.
         ("email", ALL, AGREED, (None, SEEN)),
         ("last_name", {RECORD: AGREED - timedelta(days=9)}, AGREED, (None, SEEN)),
         ("last_name", {}, AGREED, (None, SEEN)),
-        # Told later than read, it is of another edit, or by another clock.
+        # A time later than the read is that of another edit, or of another clock.
         ("phone", {"phone": SEEN + timedelta(seconds=1)}, AGREED, (None, SEEN)),
         ("last_name", {RECORD: SEEN + timedelta(seconds=1)}, AGREED, (None, SEEN)),
     ],
@@ -47,8 +47,8 @@ def test_the_best_time_that_is_known(name: str, updated_at: Any, agreed_at: Any,
     assert edited_there(name, updated_at, agreed_at, SEEN) == known
 
 
-def test_times_are_read_and_are_no_content() -> None:
-    """An answer without one is whole, and one that is no time is none."""
+def test_times_are_read_but_not_part_of_the_hash() -> None:
+    """An answer without a time is complete, and an invalid time counts as none."""
     hashes = set()
     for at in ("2026-03-02T09:30:15Z", "2026-03-02T09:30:15", "soon", 5, None):
         emails = [Contact("8", False, {"address": "b@example.org"}), Contact("9", True, {"address": "a@example.org"})]

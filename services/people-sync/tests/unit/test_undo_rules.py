@@ -1,4 +1,4 @@
-"""What an undo puts back: never what was edited since, and an undone undo is the state before."""
+"""Rules of an undo: edits made since stay, and undoing an undo restores the state before."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -38,7 +38,7 @@ class Record:
         found = undo_of("member", effects, Standing(dict(self.values), linked_to="1"))
         for back in found.backs:
             assert self.values[back.key] == back.here
-            # The push tells Planning Center the same.
+            # The push sends Planning Center the same.
             self.change(by, back.key, back.after)
             one = Was(len(self.effects), "there", back.key, back.here, back.after, False, by, None)
             self.effects.append((by, one))
@@ -57,13 +57,13 @@ def lived(history: list[tuple[str, str, Any, str]]) -> Record:
     record = Record(dict.fromkeys(KEYS, "a"))
     for cause, key, value, side in history:
         if key == "last_name" and value is None:
-            continue  # nobody empties a name
+            continue  # a name is never emptied
         record.change(cause, key, value, "here" if cause == "edit" else side)
     return record
 
 
 @given(HISTORIES)
-def test_what_was_edited_since_is_never_put_back(history: list[tuple[str, str, Any, str]]) -> None:
+def test_values_edited_since_are_never_put_back(history: list[tuple[str, str, Any, str]]) -> None:
     record = lived(history)
     before = dict(record.values)
     known = list(record.effects)
@@ -85,7 +85,7 @@ def test_an_undone_undo_is_the_state_before(history: list[tuple[str, str, Any, s
     before = dict(record.values)
     record.undo("run", by="undo")
     put_back = dict(record.values)
-    # Twice is once.
+    # Idempotent.
     assert not record.undo("run", by="undo again").backs
     assert record.values == put_back
     record.undo("undo", by="undo of the undo")
@@ -93,7 +93,7 @@ def test_an_undone_undo_is_the_state_before(history: list[tuple[str, str, Any, s
 
 
 @given(HISTORIES, st.data())
-def test_only_what_was_shown_is_done(history: list[tuple[str, str, Any, str]], data: st.DataObject) -> None:
+def test_only_the_shown_plan_is_carried_out(history: list[tuple[str, str, Any, str]], data: st.DataObject) -> None:
     record = lived(history)
     effects = [replace(one, of_scope=cause == "run") for cause, one in record.effects]
     shown = undo_of("member", effects, Standing(dict(record.values), linked_to="1")).backs
@@ -124,13 +124,13 @@ ADDED = was(1, "created", None, "77")
         pytest.param([was(1, "deleted", True, False)], Standing({}, linked_to="1"), "delete", id="and away again"),
     ],
 )
-def test_a_record_goes_or_comes_back_as_a_whole(effects: list[Was], now: Standing, whole: str | None) -> None:
+def test_a_record_is_deleted_or_restored_as_a_whole(effects: list[Was], now: Standing, whole: str | None) -> None:
     found = undo_of("member", effects, now)
     assert found.whole == whole
     assert whole or found.left, "why not is said"
 
 
-def test_who_was_added_and_stays_gets_back_what_later_syncs_changed() -> None:
+def test_an_added_record_that_stays_gets_later_syncs_undone() -> None:
     effects = [
         was(1, "created", None, "77", cause="run:1"),
         was(2, "last_name", "A", "B", cause="run:2"),
@@ -144,13 +144,13 @@ def test_who_was_added_and_stays_gets_back_what_later_syncs_changed() -> None:
 
 
 def test_a_family_that_was_added_and_edited_keeps_everybody() -> None:
-    """Else an edit of its name would make the undo take its people out, here and there."""
+    """Otherwise an edit of its name would make the undo remove its people, here and there."""
     effects = [ADDED, was(2, "members", None, "m1"), was(3, "name", "A", "B", mine=False)]
     found = undo_of("family", effects, Standing({"name": "B", "member:m1": True}))
     assert not found.anything
 
 
-def test_who_was_added_there_keeps_what_was_sent_with_them() -> None:
+def test_a_person_added_there_keeps_the_sent_values() -> None:
     made = was(1, "created", None, "77", side="there", cause="run:1")
     sent = was(2, "email", None, "n@example.org", side="there", cause="run:1")
     found = undo_of("member", [made, sent], Standing({"email": "n@example.org"}, linked_to="77"))
@@ -174,13 +174,13 @@ def test_who_was_added_there_keeps_what_was_sent_with_them() -> None:
         ),
     ],
 )
-def test_what_filled_an_empty_side_is_not_taken_from_the_other(effects: list[Was], *, emptied: bool) -> None:
+def test_a_filled_empty_side_is_not_emptied_on_the_other(effects: list[Was], *, emptied: bool) -> None:
     found = undo_of("member", effects, Standing({"phone": "1"}, linked_to="7"))
     assert backs(found) == ({"phone": None} if emptied else {})
     assert emptied or "phone" in found.left
 
 
-def test_a_primary_contact_comes_back_with_their_membership_alone() -> None:
+def test_a_primary_contact_comes_back_only_with_their_membership() -> None:
     left = was(1, "members", "m1", None)
     contact = was(2, "primary_contact", "m1", "m2")
     now = Standing({"primary_contact": "m2", "member:m2": True}, linked_to="7")
@@ -195,27 +195,27 @@ def test_a_name_is_never_emptied() -> None:
     assert (found.backs, list(found.left)) == ((), ["first_name"])
 
 
-def test_a_value_that_is_as_it_was_is_left() -> None:
+def test_a_value_already_as_before_is_left() -> None:
     effects = [was(1, "phone", "a", "b"), was(2, "phone", "b", "a", mine=False)]
     found = undo_of("member", effects, Standing({"phone": "a"}, linked_to="7"))
     assert (found.backs, "already" in found.left["phone"]) == ((), True)
     assert Back("phone", "b", "a") not in found.backs
 
 
-def test_the_first_value_that_was_replaced_comes_back() -> None:
+def test_the_first_replaced_value_comes_back() -> None:
     effects = [was(1, "phone", "a", "b"), was(2, "phone", "b", "c", side="there"), was(3, "phone", "b", "c")]
     assert backs(undo_of("member", effects, Standing({"phone": "c"}, linked_to="7"))) == {"phone": "a"}
 
 
-def test_a_value_that_no_effect_tells_of_stays() -> None:
+def test_a_value_without_an_effect_stays() -> None:
     found = undo_of("member", [was(1, "phone", "a", "b")], Standing({"phone": "c"}, linked_to="7"))
     assert (found.backs, list(found.left)) == ((), ["phone"])
 
 
 @pytest.mark.parametrize("rule", ["kept_different", "decide_again"])
 @pytest.mark.parametrize("mine", [False, True])
-def test_what_was_decided_to_stay_different_since_is_left(rule: str, *, mine: bool) -> None:
-    """Such a decision moves no value, and is about the ones that it was shown."""
+def test_a_difference_kept_since_is_left(rule: str, *, mine: bool) -> None:
+    """Such a decision changes no value, and applies to the shown ones."""
     decided = was(2, "phone", "2", "2", mine=mine, rule=rule)
     found = undo_of("member", [was(1, "phone", "1", "2"), decided], Standing({"phone": "2"}, linked_to="7"))
     assert (found.backs, list(found.left)) == ((), ["phone"])
@@ -225,7 +225,7 @@ def test_what_was_decided_to_stay_different_since_is_left(rule: str, *, mine: bo
     assert backs(found) == {"phone": "1"}
 
 
-def test_another_value_than_was_shown_is_not_replaced() -> None:
+def test_a_value_other_than_shown_is_not_replaced() -> None:
     shown = [Back("phone", "b", "a"), Back("email", "b", "a")]
     found = Undo(backs=(Back("phone", "c", "a"), Back("email", "b", "a")))
     assert same_as_shown(shown, found) == ([Back("email", "b", "a")], ["phone"])

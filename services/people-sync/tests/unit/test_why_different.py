@@ -1,4 +1,4 @@
-"""What a comparison of everybody says, and when it begins."""
+"""The result of a proof, and the time of its start."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ _NOW = st.datetimes(datetime(2025, 1, 1), datetime(2030, 1, 1), timezones=st.jus
 
 @given(now=_NOW, zone=st.sampled_from(sorted(available_timezones())), organization=st.text(max_size=20))
 def test_the_next_night_is_ahead_within_a_day_and_at_night(now: datetime, zone: str, organization: str) -> None:
-    """A change of the clocks moves it by an hour, or two in one place; never into the day."""
+    """A change of the clocks moves it by an hour (two in one place), never into the day."""
     begins = next_night(now, zone, organization)
     assert now < begins <= now + timedelta(hours=27)
     assert begins.astimezone(ZoneInfo(zone)).hour in range(7)
@@ -42,7 +42,7 @@ _FACTS = st.builds(
 
 
 @given(_FACTS)
-def test_whatever_differs_has_a_reason_and_nothing_else_has_one(facts: Facts) -> None:
+def test_exactly_differing_records_have_a_reason(facts: Facts) -> None:
     why = why_different(facts)
     nothing = not (facts.differing or facts.in_conflict or facts.planned)
     assert (why is None) == nothing
@@ -57,12 +57,12 @@ def test_whatever_differs_has_a_reason_and_nothing_else_has_one(facts: Facts) ->
 
 
 @pytest.mark.parametrize("planned", ["updated_here", "updated_there", "updated_both", "conflict"])
-def test_what_no_edit_explains_is_no_change_that_waits(planned: str) -> None:
+def test_a_difference_without_an_edit_is_unexplained(planned: str) -> None:
     one = Facts(differing=["last_name"], planned=planned, moved=False)
     assert (why_different(one) or ("",))[0] == "unexplained"
     assert (why_different(replace(one, moved=True)) or ("",))[0] == "waits_for_sync"
     assert (why_different(replace(one, in_conflict=["last_name"])) or ("",))[0] == "waits_for_you"
-    # No plan of another kind needs an edit, and of who is active nothing is sent that could be explained.
+    # Other plans need no edit, and the active status is never sent, so it needs no explanation.
     assert (why_different(replace(one, planned="gone")) or ("",))[0] == "waits_for_sync"
     assert (why_different(replace(one, differing=["active"])) or ("",))[0] == "waits_for_sync"
 

@@ -1,4 +1,4 @@
-"""What a read tells in the light of our own writes: changing lag, several writes of a field, lost answers."""
+"""The meaning of a read after our own writes: changing lag, several writes of a field, lost answers."""
 
 import os
 from collections.abc import Callable
@@ -32,7 +32,7 @@ VALUES: dict[str, list[Value]] = {
     "email": [None, "a@x.org", "b@x.org", "c@x.org"],
     "phone": [None, "(212) 555-0143", "212 555 0144", "212 555 0145"],
 }
-# A field is written more than once within a horizon only if there are few of them.
+# Few fields, so that one is written more than once within a horizon.
 edits = st.sampled_from(["phone", "phone", "phone", "last_name"]).flatmap(
     lambda name: st.tuples(st.just(name), st.sampled_from(VALUES[name]))
 )
@@ -42,7 +42,7 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-# Kind: memory per record for facts per field.
+# Kind: facts about fields are stored per record.
 def test_the_first_of_two_writes_is_not_forgotten() -> None:
     """A2: a fresh person and lagging contacts, two seconds after the second write."""
     writes = [
@@ -72,7 +72,7 @@ def test_a_field_written_twice(phone: str, *, stale: bool) -> None:
     assert person_believable_at(writes, seen, Reading(at(181), HORIZON), COUNTRY, active=True) is None
 
 
-def test_who_joined_and_who_left_is_a_fact_each() -> None:
+def test_each_join_and_leave_is_a_separate_fact() -> None:
     writes = [
         Write(membership("a"), before=False, after=True, announced_at=at(0), answered_at=at(0)),
         Write(membership("b"), before=True, after=False, announced_at=at(1), answered_at=at(1)),
@@ -83,14 +83,14 @@ def test_who_joined_and_who_left_is_a_fact_each() -> None:
     assert family_believable_at(writes, FamilyValues("Smith", frozenset()), reading) == at(120)
 
 
-def test_a_404_for_somebody_made_lately_says_nothing() -> None:
+def test_a_404_for_a_recently_created_person_is_inconclusive() -> None:
     writes = [Write("created", None, None, at(0), at(0))]
     assert made_lately(writes, Reading(at(100), HORIZON)) == at(120)
     assert made_lately(writes, Reading(at(121), HORIZON)) is None
 
 
 def values_of(fields: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """What a decision is bound to."""
+    """The values that a decision is bound to."""
     return [(one["field"], one["base"], one["ours"], one["theirs"]) for one in fields]
 
 
@@ -139,7 +139,7 @@ class World:
         if side == "here":
             self.ours = replace(self.ours, **{name: value})  # type: ignore[arg-type]
         elif any(write.answered_at is None and write.field == name for write in self.writes):
-            return  # an answer lost, and nobody has looked since: whether it had arrived cannot be known
+            return  # the answer was lost, and no read followed: unknown whether the write arrived
         else:
             self.put_there(name, value)
             self.edited_at[name] = self.now
@@ -158,7 +158,7 @@ class World:
         return PersonValues(**shown)
 
     def sync(self, lags: dict[str, float], fates: dict[str, str]) -> None:
-        """One record from its read to its write, with nobody between."""
+        """Sync one record from its read to its write, without an interruption."""
         self.read(lags)
         self.take_over()
         self.write(lags, fates)
@@ -167,12 +167,12 @@ class World:
         self.mirror = self.seen(lags), self.now
 
     def take_over(self) -> None:
-        """From the mirror, whoever has read it and whenever."""
+        """Take over the mirror's read, whenever and by whichever job it was made."""
         if self.mirror is not None:
             self.decided(*self.mirror)
 
     def decided(self, seen: PersonValues, read_at: datetime) -> Merge | None:
-        """What a read means; taken over here."""
+        """Decide about a read, and take it over here."""
         if self.unbelievable(seen, read_at):
             return None
         base = base_of(self.link, self.writes, seen, COUNTRY)
@@ -191,7 +191,7 @@ class World:
         return result
 
     def decide(self, choices: dict[str, Choice], lags: dict[str, float], fates: dict[str, str]) -> None:
-        """Somebody answers what is on the screen, and the engine looks at the record by itself."""
+        """Decide the shown conflict, and sync the record."""
         screen, self.screen = self.screen, []
         self.read(lags)
         assert self.mirror is not None
@@ -205,7 +205,7 @@ class World:
         self.write(lags, fates)
 
     def carry_out(self, screen: list[dict[str, Any]], choices: dict[str, Choice]) -> None:
-        """As `usecases.record.decided` does."""
+        """Carry out the decision as `usecases.record.decided` does."""
         settled = settle(screen, choices, agreed=self.link.agreed, kept=self.link.decided, note={})
         agree(self.link, settled.agreed, self.now)
         self.link.decided = settled.kept
@@ -220,7 +220,7 @@ class World:
                 continue
             self.chosen[name] = value_from_json(name, one[choices[name]])
             for side, value in (("here", one["ours"]), ("there", one["theirs"])):
-                # What lost was looked at, and so was what won.
+                # The decision saw both the losing and the winning value.
                 typed = self.typed[side]
                 if name in typed and same(name, typed[name], value_from_json(name, value), COUNTRY):
                     del typed[name]
@@ -236,7 +236,7 @@ class World:
         ]
 
     def write(self, lags: dict[str, float], fates: dict[str, str]) -> None:
-        """Read right before, decide again, announce and send."""
+        """Write as the engine does: read, decide again, announce, send."""
         result = self.decided(self.seen(lags), self.now)
         if result is None:
             return
@@ -250,7 +250,7 @@ class World:
         assert same(name, result.replaced[name], getattr(self.theirs, name), COUNTRY), "decided on a stale value"
         self.sent += 1
         if fate == "refused":
-            # A definite 4xx takes its row back.
+            # A definite 4xx withdraws the announcement.
             self.writes = [one for one in self.writes if one.answered_at or one.field != name]
             return
         if fate == "lost":
@@ -304,7 +304,7 @@ class World:
         choices: dict[str, Choice],
         since: tuple[str, tuple[str, Value]] | None = None,
     ) -> None:
-        """`since`: what a side edits while somebody looks at the conflict."""
+        """Make a conflict. `since`: edits of a side while the conflict is shown."""
         self.edit("here", *ours)
         self.edit("there", *theirs)
         self.sync({}, {})
@@ -357,7 +357,7 @@ steps = st.lists(
         st.tuples(st.just("wait"), st.floats(0.1, 150), st.none()),
         st.tuples(st.just("look"), st.none(), st.none()),
         st.tuples(st.just("decide"), answers, st.tuples(lags, fates)),
-        # Both at once, since a conflict has to be there and to stay.
+        # Both sides at once, so that a conflict exists and stays.
         st.tuples(st.just("disagree"), st.tuples(edits, edits), answers),
         st.tuples(
             st.just("too late"),
@@ -374,7 +374,7 @@ EXAMPLES = int(os.environ.get("SOAK_EXAMPLES", "400"))
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(steps, st.booleans())
 @example(
-    # What was read at the instant of the write, taken over once the write needs no read to show it any more.
+    # The read at the write's instant is taken over after the write's horizon.
     history=[
         ("written", ("phone", None), None),
         ("wait", 119.0, None),
@@ -385,7 +385,7 @@ EXAMPLES = int(os.environ.get("SOAK_EXAMPLES", "400"))
 def test_histories_with_lag_overwrite_nothing_and_converge(
     history: list[tuple[str, Any, Any]], merge_different_fields: bool
 ) -> None:
-    """A run, in its steps, and syncs of the one record between them; nobody writes while another does."""
+    """The steps of a run, with single syncs of the record between them; only one writes at a time."""
     policy = MergePolicy(merge_different_fields=merge_different_fields, country=COUNTRY)
     world = World(PERSON, [(START - 2 * HORIZON, PERSON)], policy)
     world.sync({}, {})

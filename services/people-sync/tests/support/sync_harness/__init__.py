@@ -1,1 +1,1 @@
-"""People-sync as it runs: real processes against the simulator, PostgreSQL and Kafka, and a lender of tokens."""
+"""People-sync as real processes against the simulator, PostgreSQL and Kafka, with a lender of tokens."""

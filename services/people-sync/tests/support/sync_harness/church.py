@@ -1,4 +1,4 @@
-"""Churches made by hand, as many alike as a test wants, in a state folder that the simulator starts from."""
+"""Handmade churches, any number of equal ones, in a state folder from which the simulator starts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _LONG_AGO: Final = "2024-03-01T10:00:00Z"
 
 @dataclass(frozen=True, slots=True)
 class Somebody:
-    """A person of a church made by hand; first names are unique in it and stand for the person in tests."""
+    """A person of a handmade church. First names are unique there and identify the person in tests."""
 
     first_name: str
     last_name: str
@@ -124,7 +124,7 @@ def rows_of_many(people: int) -> Rows:
 
 
 def rows_of_dump(dump: Sequence[Mapping[str, Any]]) -> Rows:
-    """A church as the control API dumped it, to be copied."""
+    """A church dumped by the control API, for copies."""
     rows = Rows()
     for row in dump:
         if row["type"] != "Organization":
@@ -133,7 +133,7 @@ def rows_of_dump(dump: Sequence[Mapping[str, Any]]) -> Rows:
 
 
 def write_state(state: Path, rows: Sequence[Rows]) -> list[Church]:
-    """A church for each of these rows, kept in `state` for `arguments_of`."""
+    """Write a church for each of these rows into `state`, for `arguments_of`."""
     state.mkdir(parents=True, exist_ok=True)
     world = World(Clock(), _store(state))
     churches = [_install(world, number, of_church) for number, of_church in enumerate(rows)]

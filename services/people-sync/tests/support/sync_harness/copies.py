@@ -1,4 +1,4 @@
-"""Many equal starting points: a database that is copied and a church that is copied, for one process after another."""
+"""Many equal starting points: copies of a database and of a church, for one process after another."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -50,7 +50,7 @@ _OPEN: Final = """
 
 
 async def in_one_transaction(url: str, act: Callable[[AsyncSession, Database], Awaitable[Any]]) -> None:
-    """What an administrator does by the API, where no service is running."""
+    """An administrator's call of the API, while no service runs."""
     engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with make_sessions(engine, PEOPLE_SYNC).begin() as session:
@@ -60,7 +60,7 @@ async def in_one_transaction(url: str, act: Callable[[AsyncSession, Database], A
 
 
 async def start_run(url: str, kind: str, purpose: str = "sync") -> None:
-    """Sync Now, where no service is running yet."""
+    """*Sync Now*, before a service runs."""
 
     async def start(session: AsyncSession, _: Database) -> None:
         await runs.start(session, ORGANIZATION, kind, "person", purpose=purpose)
@@ -69,7 +69,7 @@ async def start_run(url: str, kind: str, purpose: str = "sync") -> None:
 
 
 async def copy_database(url: str) -> str:
-    """A new database with the same content. Nobody may be connected to the one copied."""
+    """Copy a database. The original must have no connections."""
     source = make_url(url)
     name = f"copy_{uuid4().hex[:12]}"
     await _maintain(url, f'CREATE DATABASE "{name}" TEMPLATE "{source.database}" STRATEGY file_copy')
@@ -77,7 +77,7 @@ async def copy_database(url: str) -> str:
 
 
 async def drop_database(url: str) -> None:
-    """Also with somebody connected."""
+    """Drop a database, also with open connections."""
     await _maintain(url, f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)')
 
 
@@ -92,7 +92,7 @@ async def _maintain(url: str, statement: str) -> None:
 
 @dataclass(slots=True)
 class Ground:
-    """What all copies share."""
+    """The servers that all copies share."""
 
     nursery: Nursery
     control: Control
@@ -105,7 +105,7 @@ class Ground:
 
 
 class Copy:
-    """One starting point: a church and a database of its own, a process or several after one another."""
+    """One starting point: a church and a database, with one or several processes in turn."""
 
     def __init__(self, ground: Ground, church: Church, url: str, more: dict[str, object]) -> None:
         self.church = church
@@ -116,7 +116,7 @@ class Copy:
         self._pids: list[int] = []
 
     async def process(self, **sabotage: Any) -> int:
-        """Start people-sync; `sabotage` as `Saboteur` takes it."""
+        """Start people-sync; `sabotage` as for `Saboteur`."""
         ground = self.ground
         env = environment(
             ground.keys,
@@ -134,21 +134,21 @@ class Copy:
         return pid
 
     async def kill(self, pid: int | None = None) -> None:
-        """SIGKILL for one process, or for all."""
+        """Send SIGKILL to one process, or to all."""
         for one in [pid] if pid else list(self._pids):
             await self.ground.nursery.kill(one)
             self.died(one)
 
     def died(self, pid: int) -> None:
-        """A process has died by itself: its number may be somebody else's by now."""
+        """Note that a process died by itself, since its id may be reused."""
         self._pids.remove(pid)
 
     async def at_work(self, connection: Any) -> bool:
-        """Whether a run is open, or a record waits to be looked at by itself."""
+        """Whether a run is open, or a refresh is queued."""
         return bool(await connection.fetchval(_OPEN))
 
     async def over(self, *, within: float = 240.0) -> None:
-        """Wait until no run is open and nobody waits to be looked at; every run is done."""
+        """Wait until no run is open and no refresh is queued; checks that every run is done."""
         async with self.database.connection() as connection:
 
             async def ended() -> bool:
@@ -159,7 +159,7 @@ class Copy:
         assert not unwell, unwell
 
     async def again(self) -> None:
-        """One more full run, by the process that is there, once reads can be believed: what was open is decided."""
+        """One more full run by the present process, once reads are conclusive, which decides postponed records."""
         horizon = float(str(self._more.get("PCO_STALENESS_HORIZON_SECONDS", HORIZON_SECONDS)))
         fresh = (
             "SELECT count(*) FROM link_write WHERE coalesce(answered_at, announced_at) > now() - $1 * interval '1 s'"
@@ -173,14 +173,14 @@ class Copy:
         await self.over()
 
     async def ends(self) -> State:
-        """How both sides stand."""
+        """The state of both sides."""
         dump = self.ground.control.dump(self.church.id)
         return there(dump) + await here(self.database, dump, ORGANIZATION)
 
 
 @asynccontextmanager
 async def copied(ground: Ground, template: str, **more: object) -> AsyncIterator[Copy]:
-    """A copy for a block. `more`: environment variables."""
+    """Makes a copy for a block. `more`: environment variables."""
     church = ground.churches.pop()
     url = await copy_database(template)
     ground.lender.grants[f"{church.id}/{ORGANIZATION}"] = Grant(church, church.tokens[0])
@@ -196,7 +196,7 @@ async def copied(ground: Ground, template: str, **more: object) -> AsyncIterator
 
 
 async def _found_by_their_keys(database: Database) -> None:
-    """What a row of the mirror is looked up by names its church too."""
+    """Rewrite the mirror's lookup keys, since they contain the church."""
     for row in await database.fetch("SELECT * FROM remote WHERE keys <> '{}'"):
         keys = [remote.lookup_key(row, "email", one) for one in row["email_keys"]]
         keys += [remote.lookup_key(row, "name", one) for one in row["name_keys"]]

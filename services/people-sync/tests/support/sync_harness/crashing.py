@@ -1,6 +1,6 @@
-"""Killing people-sync at a chosen instant of its work, and where such a story begins.
+"""Kills people-sync at a chosen instant of its work.
 
-The kinds of instants come from work that nobody disturbs. Each is met by SIGKILL once, in a copy of its own.
+An undisturbed story gives the kinds of instants. Each kind is hit by SIGKILL once, in a copy of its own.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ answer was lost, if a read has confirmed it before (`creation effect link link_w
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """An instant to die at."""
+    """An instant for a kill."""
 
     what: str
     """`before call` (it never arrives), `late call` (it arrives after the death), `during call`, `answer`,
@@ -52,7 +52,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Undisturbed:
-    """How a story ends, and after one more run, and the instants on the way, in their order."""
+    """The state at a story's end and after one more run, and its instants in order."""
 
     ends: State
     settled: State
@@ -60,14 +60,14 @@ class Undisturbed:
 
     @property
     def kinds(self) -> set[tuple[str, str]]:
-        """Each kind of instant once."""
+        """Every kind of instant."""
         return set(self.instants)
 
 
 def kills_around(kinds: Iterable[tuple[str, str]], *, thorough: bool) -> list[Kill]:
-    """Kills before a write arrives and after it was carried out unanswered, one pair for each kind; behind each read.
+    """Kills for each kind: before a write arrives and after it took effect unanswered; after a read.
 
-    At every kind of commit: before it or after it, by turns. `thorough`: everything around everything.
+    At every kind of commit: alternately before and after it. `thorough`: both.
     """
     kills = []
     sides = cycle(["before commit", "after commit"])
@@ -100,7 +100,7 @@ async def ground(
 async def left_behind(
     folder: Path, url: str, kafka: str, keys: KeyRing, lender: Lender, change: Callable[[Site], Awaitable[None]]
 ) -> Rows:
-    """A church in sync by a first run, and changed since; its rows. No process is left, `url` can be copied."""
+    """The rows of a church synced by a first run and changed since. No process is left, so `url` can be copied."""
     churches = write_state(folder / "first", [rows_of()])
     with SimulatorProcess(settings=UNKIND, **arguments_of(folder / "first", 1)) as simulator:
         lender.grants[f"first/{ORGANIZATION}"] = Grant(churches[0], churches[0].tokens[0])
@@ -125,7 +125,7 @@ async def left_behind(
 
 
 async def undisturbed(copy: Copy, *, only: str | None = None) -> Undisturbed:
-    """See the story through in a copy that nobody disturbs. `only`: the kind of job whose instants are noted."""
+    """Run the story in an undisturbed copy. `only`: the kind of job whose instants are recorded."""
     record = copy.log.with_suffix(".instants")
     pid = await copy.process(record=str(record), only=only)
     if only:
@@ -140,15 +140,15 @@ async def undisturbed(copy: Copy, *, only: str | None = None) -> Undisturbed:
 
 
 async def carried_on(copy: Copy, expected: Undisturbed) -> str | None:
-    """A new process takes over; why it did not end as undisturbed, None if it did."""
+    """Let a new process take over; gives the difference from the undisturbed end, None without one."""
     await copy.process()
     return await ended_as(copy, expected)
 
 
 async def ended_as(copy: Copy, expected: Undisturbed) -> str | None:
-    """Wait until it is over; why it did not end as undisturbed, None if it did.
+    """Wait for the end; gives the difference from the undisturbed end, None without one.
 
-    What a kill leaves open within the staleness horizon may be the next run's to finish.
+    Records that a kill leaves undecidable within the staleness horizon may be finished by the next run.
     """
     await copy.over()
     found = await copy.ends()
@@ -163,7 +163,7 @@ async def ended_as(copy: Copy, expected: Undisturbed) -> str | None:
 
 
 async def die(copy: Copy, kill: Kill) -> bool:
-    """Start a process and see it die there. False if it got to the end of its work alive."""
+    """Start a process and wait until it dies there. False if it survived its work."""
     if not kill.what.endswith(" call"):
         pid = await copy.process(kill=[kill.what, kill.kind, kill.nth])
         return await _dies(copy, pid)
@@ -187,14 +187,14 @@ async def die(copy: Copy, kill: Kill) -> bool:
     await copy.kill(pid)
     if late:
         control.release(fault)
-    # Planning Center's end of the connection hears of it a moment later; what is let go before that is carried out.
+    # Planning Center's side notices the closed connection a moment later, and executes requests released before that.
     await eventually(lambda: control.fault(fault)["holding"] == 0, within=PATIENCE_SECONDS)
     control.remove_fault(fault)
     return True
 
 
 def written_twice(copy: Copy, kill: Kill | None = None) -> str | None:
-    """The same request carried out twice. A request that nobody answered was carried out unless it never arrived."""
+    """Requests executed twice. An unanswered request was executed unless it never arrived."""
     lost = kill is not None and kill.what == "before call"
     entries = copy.ground.control.journal(path="^/people/v2/", limit=20_000)
     done = Counter(
@@ -209,14 +209,14 @@ def written_twice(copy: Copy, kill: Kill | None = None) -> str | None:
 
 
 async def die_beside(copy: Copy, kill: Kill, only: str) -> bool:
-    """Let one process take one kind of job alone and die at it, while another is at work on everything else."""
+    """Let one process take only one kind of job and die at it, while another does everything else."""
     pid = await copy.process(kill=[kill.what, kill.kind, kill.nth], only=only)
     await _joined(copy, pid, only)
     return await _dies(copy, pid)
 
 
 async def _joined(copy: Copy, pid: int, only: str) -> None:
-    """Start a second process once the first has the job that it is for."""
+    """Start a second process once the first has its job."""
 
     async def begun() -> bool:
         running = await copy.database.value("SELECT count(*) FROM job WHERE kind = $1 AND state <> 'queued'", only)
@@ -227,7 +227,7 @@ async def _joined(copy: Copy, pid: int, only: str) -> None:
 
 
 async def _within(happened: Callable[[], bool], copy: Copy) -> bool:
-    """Whether it happens before the work is over."""
+    """Whether the condition holds before the work ends."""
     async with copy.database.connection() as connection:
 
         async def settled() -> str | None:
@@ -240,7 +240,7 @@ async def _within(happened: Callable[[], bool], copy: Copy) -> bool:
 
 async def _dies(copy: Copy, pid: int) -> bool:
     if not await _within(lambda: not is_alive(pid), copy):
-        # The instant may be the very last commit's.
+        # The instant may be that of the last commit.
         try:
             await eventually(lambda: not is_alive(pid), within=3)
         except AssertionError:
@@ -250,7 +250,7 @@ async def _dies(copy: Copy, pid: int) -> bool:
 
 
 async def failure_of(story: str, kill: Kill, copy: Copy, seen_through: Awaitable[str | None]) -> str | None:
-    """Why a story with a kill failed, and where; None if it did not."""
+    """Where and why a story with a kill failed; None if it did not."""
     try:
         failure = await seen_through
     except AssertionError as error:
@@ -262,7 +262,7 @@ async def failure_of(story: str, kill: Kill, copy: Copy, seen_through: Awaitable
 
 
 async def moves_again(copy: Copy) -> str | None:
-    """What a further run writes, which has nothing to do."""
+    """The writes of a further run, which should have none."""
     before = int(copy.ground.control.summary()["last_seq"])
     await copy.again()
     entries = copy.ground.control.journal(after=before, path="^/people/v2/", limit=20_000)
@@ -273,7 +273,7 @@ async def moves_again(copy: Copy) -> str | None:
 async def all_of(
     tried: Iterable[tuple[str, Kill]], one: Callable[[str, Kill], Awaitable[str | None]], *, at_once: int = AT_ONCE
 ) -> list[str]:
-    """Try each kill, some at the same time; gives what went wrong."""
+    """Try each kill, several at a time; gives the failures."""
     limit = asyncio.Semaphore(at_once)
 
     async def bounded(story: str, kill: Kill) -> str | None:

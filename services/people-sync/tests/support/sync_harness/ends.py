@@ -1,4 +1,4 @@
-"""How both sides stand, without ids and times: what two runs of the same story must have in common."""
+"""The state of both sides without ids and times, which must be equal in two runs of the same story."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -90,8 +90,8 @@ async def here(database: Database, dump: Iterable[Mapping[str, Any]], organizati
         _line("held", people.get(row["pco_id"]), named(row["candidate_ids"]), row["state"])
         for row in await all_of("held_match")
     ]
-    # An intent for a contact or household that was met by a read before its answer came back stays open: whoever
-    # wants to create such a thing again looks for it first.
+    # An intent for a contact or household stays open if a read met the record before the answer; a later creation looks
+    # for it first.
     lines += [_line("intent", row["state"]) for row in await all_of("creation") if row["kind"] == "member"]
     lines += _history(await all_of("effect"), names, named)
     return sorted(lines)
@@ -120,7 +120,7 @@ def _history(rows: list[dict[str, Any]], names: Mapping[str, str], named: Callab
     for row in rows:
         joins = row["side"] == "there" and row["field"].startswith("member:") and row["after"]
         if joins and row["record_id"] in made_there:
-            # A member who was not known yet when the household was made joins it later; else it is made with them.
+            # A member unknown at the household's creation joins later; otherwise the household is created with them.
             continue
         values = [] if row["field"] in _IDS else [named(row["before"]), named(row["after"])]
         lines.append(
@@ -142,10 +142,10 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def differences(expected: State, found: State) -> str:
-    """Empty when equal."""
+    """The differences of two ends; empty if they are equal."""
     return "\n".join(unified_diff(expected, found, "undisturbed", "found", lineterm="", n=0))
 
 
 def doubled(state: State) -> list[str]:
-    """People, contacts, households and memberships that are there more than once."""
+    """People, contacts, households and memberships that exist more than once there."""
     return [line for line, count in Counter(state).items() if count > 1 and not line.startswith('["intent"')]

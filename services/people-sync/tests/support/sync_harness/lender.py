@@ -1,4 +1,4 @@
-"""In place of auth-service: lends the simulator's tokens over HTTP, or refuses to."""
+"""A stand-in for auth-service that lends the simulator's tokens over HTTP, or refuses to."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ class _AuthSettings(ServiceSettings):
 
 @dataclass(slots=True)
 class Grant:
-    """What an organization has to lend."""
+    """The grant of an organization."""
 
     church: Church
     token: str
@@ -37,7 +37,7 @@ Caller = Annotated[str, Depends(service_identity({PEOPLE_SYNC}))]
 
 @dataclass(slots=True)
 class Lender:
-    """The edge itself. Grants are kept by `scope/organization`: the scope is the first part of the service's URL."""
+    """The stand-in. Grants are stored by `scope/organization`; the scope is the first part of the service's URL."""
 
     url: str = ""
     grants: dict[str, Grant] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Lender:
         return f"{self.url}/{scope}"
 
     def lease(self, key: str, request: LeaseRequest) -> AccessLease:
-        """409 without a usable grant, and when the token that is there is the one Planning Center refused."""
+        """Lend a token. 409 without a usable grant, and if Planning Center refused the present token."""
         self.asked += 1
         grant = self.grants.get(key)
         if grant is None or not grant.usable or request.failed_generation == grant.generation:
@@ -65,14 +65,14 @@ class Lender:
 
 @asynccontextmanager
 async def lending(keys: KeyRing) -> AsyncIterator[Lender]:
-    """A lender on a real socket that checks who asks, as auth-service does."""
+    """A lender on a real socket that authenticates callers as auth-service does."""
     app, lender = FastAPI(), Lender()
     app.state.verifier = Verifier(keys.settings(_AuthSettings, database_url="postgresql+asyncpg://none", kafka="none"))
     add_error_handlers(app)
 
     @app.post("/{scope}" + LEASE_PATH)
     async def lease(scope: str, body: LeaseRequest, _: Caller) -> dict[str, Any]:
-        # The token is left out of every representation of the model, so it is put in by hand.
+        # The model's representations omit the token, so it is added by hand.
         return lender.lease(f"{scope}/{body.organization_id}", body).model_dump(mode="json")
 
     async with serve(app, ready=False) as client:

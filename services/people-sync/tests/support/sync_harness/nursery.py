@@ -1,7 +1,7 @@
-"""Starts people-sync again and again: imported once, forked for every process.
+"""Starts people-sync many times: imported once, forked for every process.
 
 `python -m sync_harness.nursery` reads a line of JSON (`env`, `log`) for each process to start and answers its pid. A
-fork takes milliseconds where an interpreter with all imports takes seconds; it is a process like any other.
+fork takes milliseconds, while an interpreter with all imports takes seconds.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ _DIE_WITH_THE_PARENT: Final = 1
 
 
 def _serve() -> None:
-    """Until standard input ends."""
+    """Serve until standard input ends."""
     _warm_up()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # collects ended children
     for line in sys.stdin:
         wanted = json.loads(line)
         pid = os.fork()
@@ -54,7 +54,7 @@ _LATE: Final = (
 
 
 def _warm_up() -> None:
-    """What each process would do for itself: load what is imported late, make routes and mappers, sort the garbage."""
+    """Do in advance what each process would do itself: late imports, routes and mappers, garbage collection."""
     for module in _LATE:
         import_module(module)
     configure_mappers()
@@ -83,12 +83,12 @@ def _become(env: Mapping[str, str], log: str) -> None:
 
 
 async def _told_nothing(self: Consumers) -> None:
-    """No facts come to these processes: members of one group, they would only make each other rebalance."""
+    """Keep these processes out of Kafka's groups, where they would only make each other rebalance."""
     await asyncio.Event().wait()
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process is there."""
+    """Whether the process is alive."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -97,7 +97,7 @@ def is_alive(pid: int) -> bool:
 
 
 class Nursery:
-    """The test's side."""
+    """The client in the test process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -115,14 +115,14 @@ class Nursery:
         return pid
 
     async def kill(self, pid: int) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL, and wait until the process is gone."""
         if is_alive(pid):
             os.kill(pid, signal.SIGKILL)
         await eventually(lambda: not is_alive(pid))
         self._started.discard(pid)
 
     async def close(self) -> None:
-        """End everything."""
+        """End all processes."""
         for pid in list(self._started):
             await self.kill(pid)
         self._process.kill()

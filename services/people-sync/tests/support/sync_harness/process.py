@@ -1,4 +1,4 @@
-"""People-sync as a process, and the environment it gets."""
+"""People-sync as a process, and its environment."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ UNKIND: Final = {"rate_limit": 100, "rate_period_seconds": 1, "background_edits_
 def environment(
     keys: KeyRing, *, database: str, kafka: str, simulator: str, auth_service: str, port: int, **more: object
 ) -> dict[str, str]:
-    """Time is scaled: seconds where the product has minutes."""
+    """The environment of a process, with scaled times: seconds instead of minutes."""
     return {
         **os.environ,
         "DATABASE_URL": database,
@@ -52,7 +52,7 @@ def environment(
 
 
 def ports() -> dict[str, str]:
-    """For another replica with the environment of a first one."""
+    """Ports for another replica with the environment of the first one."""
     return {"HTTP_PORT": str(free_port()), "OPERATOR_PORT": str(free_port())}
 
 
@@ -67,17 +67,17 @@ class Service:
 
     @property
     def pid(self) -> int:
-        """Of the running process."""
+        """The running process's id."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether the process was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     async def start(self, *, ready: bool = True) -> "Service":
-        """Start it; with `ready`, wait until it says so."""
+        """Start the process; with `ready`, wait until it is ready."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
                 [sys.executable, "-m", "sync_harness.scaled"],

@@ -1,7 +1,7 @@
-"""Kills the process it is in, with SIGKILL, at an instant that a test chose; or notes which instants there are.
+"""Kills its own process with SIGKILL at an instant chosen by a test, or records the instants.
 
-An instant is a commit (by the set of tables it writes) or an answer of Planning Center (by method and path), the n-th
-of its kind: right before or right after the commit, or once the answer is there and nothing has been done with it.
+An instant is the n-th commit of a kind (the set of written tables), right before or right after it, or the n-th answer
+of Planning Center of a kind (method and path), before it is used.
 """
 
 import json
@@ -38,7 +38,7 @@ class Saboteur:
         self._seen: Counter[tuple[str, str]] = Counter()
 
     def at(self, what: str, kind: str) -> None:
-        """An instant of a kind has come."""
+        """Note an instant of a kind, and kill the process if it is the chosen one."""
         self._seen[what, kind] += 1
         if self._record:
             with self._record.open("a") as lines:
@@ -47,7 +47,7 @@ class Saboteur:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def install(self) -> None:
-        """Watch every commit of this process, and every answer."""
+        """Watch all commits and answers of this process."""
         event.listen(Engine, "before_cursor_execute", _note_table)
         event.listen(Engine, "rollback", _forget_tables)
         commit: Any = DefaultDialect.do_commit
@@ -92,6 +92,6 @@ def _forget_tables(connection: Any) -> None:
 
 
 def install_from_environment() -> None:
-    """What the variable SABOTAGE says."""
+    """Install what the variable SABOTAGE asks for."""
     if VARIABLE in os.environ:
         Saboteur(**json.loads(os.environ[VARIABLE])).install()

@@ -1,4 +1,4 @@
-"""`python -m sync_harness.scaled`: people-sync, with the pauses between its attempts scaled as the rest of time is."""
+"""`python -m sync_harness.scaled`: people-sync with scaled pauses between attempts."""
 
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from servicekit.jobs.worker import TURN_SECONDS, JobWorker
 
 
 def scale_time() -> None:
-    """For this process: a tenth of the pauses that the product makes, and of the turns that runs take."""
+    """Scale this process's pauses and turns to a tenth of the product's."""
     scaled: Any = partial(client.Retries, wait_initial=0.05, wait_max=1.0)
     client.Retries = scaled  # type: ignore[misc]
     worker: Any = partial(JobWorker, turn_seconds=TURN_SECONDS / 10)

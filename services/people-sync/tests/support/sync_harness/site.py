@@ -1,4 +1,4 @@
-"""One organization between its directory and its church: what an admin and a person at Planning Center do."""
+"""One organization with its directory and its church, and the actions of people on both sides."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ class Database:
     """Plain SQL beside the service."""
 
     def __init__(self, url: str, *, keep: bool = False) -> None:
-        """keep: connections are used again. `close` them before somebody copies the database."""
+        """keep: reuse connections. `close` them before a copy of the database."""
         self.url = url
         self._dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._keep = keep
@@ -43,7 +43,7 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """A connection of one's own, for locks."""
+        """A separate connection, for locks."""
         connection = self._kept.pop() if self._kept else await self._connect()
         try:
             yield connection
@@ -54,7 +54,7 @@ class Database:
                 await connection.close()
 
     async def close(self) -> None:
-        """Close what is kept."""
+        """Close the kept connections."""
         while self._kept:
             await self._kept.pop().close()
 
@@ -71,7 +71,7 @@ class Database:
 
 
 class Site:
-    """An organization, its church, and the service that keeps them equal."""
+    """An organization, its church, and the service that syncs them."""
 
     def __init__(
         self, organization_id: str, church: Church, control: Control, database: Database, keys: KeyRing, base_url: str
@@ -88,13 +88,13 @@ class Site:
         self.lag_seconds = max(LAG.values()) / 1000
 
     def through(self, base_url: str) -> None:
-        """Call another process from now on."""
+        """Send calls to another process from now on."""
         self._base_url = base_url
 
     # -- an admin at our API ------------------------------------------------------------------------------------
 
     async def call(self, method: str, path: str, body: Any = None, *, status: int | None = None) -> Any:
-        """A call of people-sync's API by the gateway in an admin's name."""
+        """Call people-sync's API as the gateway would for an admin."""
         headers = self._keys.user_headers(PEOPLE_SYNC, organization_id=self.organization_id)
         async with httpx.AsyncClient(base_url=self._base_url, headers=headers, timeout=30, verify=_NO_TLS) as client:
             answer = await client.request(method, PEOPLE + path, json=body)
@@ -108,7 +108,7 @@ class Site:
         return str(added["id"])
 
     async def add_many(self, count: int) -> None:
-        """So many members at once, who are called Many Member1 and so on."""
+        """Add this many members at once, named Many Member1 and so on."""
         await self.database.fetch(
             "INSERT INTO member (id, organization_id, first_name, last_name, child, name_key, version)"
             " SELECT gen_random_uuid(), $1, 'Many', 'Member' || number, false, 'many member' || number, 1"
@@ -136,11 +136,11 @@ class Site:
         )
 
     async def change(self, first_name: str, /, **values: Any) -> None:
-        """A person of ours changes a member."""
+        """An admin changes a member."""
         await self.call("PATCH", f"/members/{(await self.member(first_name))['id']}", values)
 
     async def remove(self, first_name: str) -> None:
-        """A person of ours deletes a member."""
+        """An admin deletes a member."""
         await self.call("DELETE", f"/members/{(await self.member(first_name))['id']}")
 
     async def family_of(self, name: str) -> dict[str, Any]:
@@ -163,21 +163,21 @@ class Site:
         return [row["first_name"] for row in rows]
 
     async def regroup(self, name: str, *, join: Iterable[str] = (), leave: Iterable[str] = ()) -> None:
-        """A person of ours puts members into a family, or takes them out."""
+        """An admin adds members to a family, or removes them."""
         ids = {first: str((await self.member(first))["id"]) for first in {*await self.members_of(name), *join}}
         wanted = [id_ for first, id_ in ids.items() if first not in set(leave)]
         await self.call("PATCH", f"/families/{(await self.family_of(name))['id']}", {"member_ids": wanted})
 
     @asynccontextmanager
     async def held_up(self, *first_names: str) -> AsyncIterator[list[str]]:
-        """A run comes as far as these members and waits; gives their names, the one that it waits for first."""
+        """Hold a run at these members; gives their names, first that of the member it waits for."""
         rows = sorted([await self.member(first_name) for first_name in first_names], key=lambda row: str(row["id"]))
         async with self.held_up_at(str(rows[0]["id"])):
             yield [str(row["first_name"]) for row in rows]
 
     @asynccontextmanager
     async def held_up_at(self, member_id: str) -> AsyncIterator[None]:
-        """A run comes as far as this member and waits."""
+        """Hold a run at this member."""
         async with self.database.connection() as connection, connection.transaction():
             await connection.execute("SELECT 1 FROM member WHERE id::text = $1 FOR UPDATE", member_id)
             self._holder = await connection.fetchval("SELECT pg_backend_pid()")
@@ -188,7 +188,9 @@ class Site:
 
     @asynccontextmanager
     async def read_not_stored(self, first_name: str) -> AsyncIterator[Any]:
-        """The block locks the mirror's row: a read of this person is stored at its end. Gives the connection."""
+        """Lock the mirror's row during the block, so that a read of this person is stored at its end. Gives the
+        connection.
+        """
         mirror = "SELECT 1 FROM remote WHERE organization_id = $1 AND pco_id = $2 FOR UPDATE"
         async with self.database.connection() as connection, connection.transaction():
             await connection.execute(mirror, self.organization_id, self.person(first_name)["id"])
@@ -197,7 +199,7 @@ class Site:
 
     @asynccontextmanager
     async def read_too_early(self, first_name: str) -> AsyncIterator[None]:
-        """The block locks the mirror's row until a read of this person in it is too old to write by."""
+        """Lock the mirror's row until a read of this person during the block is too old for a write."""
         async with self.read_not_stored(first_name):
             yield
             await self.waits()
@@ -205,7 +207,7 @@ class Site:
             await eventually(lambda: time.monotonic() > too_old)
 
     async def waits(self) -> None:
-        """Until somebody waits for what is held up here, or for any lock if nothing is."""
+        """Wait until a transaction waits for the held lock, or for any lock if none is held."""
         query = (
             "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() "
             "AND ($1::int IS NULL OR $1 = ANY(pg_blocking_pids(pid)))"
@@ -217,7 +219,7 @@ class Site:
         await eventually(waiting)
 
     async def settings(self, **values: Any) -> None:
-        """An admin's choices."""
+        """An admin changes settings."""
         await self.call("PATCH", "/settings", values)
 
     async def connected(self, version: int) -> None:
@@ -230,7 +232,7 @@ class Site:
         await eventually(known)
 
     async def conflicts(self) -> dict[str, list[str]]:
-        """States of the conflicts there have been, by the first name or family name of their record, oldest first."""
+        """States of all conflicts so far, by the first name or family name of their record, oldest first."""
         rows = await self.database.fetch(
             "SELECT coalesce(first_name, family.name) AS name, state FROM conflict "
             "LEFT JOIN member ON member.id = record_id LEFT JOIN family ON family.id = record_id "
@@ -249,12 +251,12 @@ class Site:
         return str((await self.call("POST", "/runs", {"kind": kind}))["id"])
 
     async def run(self, run_id: str) -> dict[str, Any]:
-        """A run as it stands."""
+        """The run's present state."""
         found: dict[str, Any] = await self.call("GET", f"/runs/{run_id}")
         return found
 
     async def until(self, run_id: str, *states: str, within: float = 200.0) -> dict[str, Any]:
-        """Wait for one of these states; any end of the run ends the waiting too."""
+        """Wait for one of these states, or for any end of the run."""
 
         async def reached() -> dict[str, Any] | None:
             run = await self.run(run_id)
@@ -281,14 +283,14 @@ class Site:
         return found
 
     async def approve(self, run_id: str) -> None:
-        """An admin approves what a run's question shows."""
+        """An admin approves the plan of a run's question."""
         question = (await self.run(run_id))["question"]
         answer = "continue" if question["kind"] == "threshold" else "approve"
         body = {"question": question["kind"], "answer": answer, "digest": question["digest"]}
         await self.call("POST", f"/runs/{run_id}/answer", body)
 
     async def approved(self, run_id: str) -> dict[str, Any]:
-        """The run after that, to its end."""
+        """Approve a run's plan, and wait for its end."""
         await self.approve(run_id)
         return await self.until(run_id, "done")
 
@@ -299,7 +301,7 @@ class Site:
         return found
 
     async def looked_at(self) -> None:
-        """Wait until no record is to be looked at by itself."""
+        """Wait until no refresh is queued."""
 
         async def idle() -> bool:
             queued = "SELECT count(*) FROM refresh WHERE organization_id = $1 AND state = 'queued'"
@@ -308,7 +310,7 @@ class Site:
         await eventually(idle, every=0.1)
 
     async def believable(self) -> None:
-        """Wait until reads of Planning Center can be believed: our last write is older than the horizon."""
+        """Wait until reads of Planning Center are conclusive: our last write is older than the horizon."""
 
         async def past() -> bool:
             fresh = await self.database.value(
@@ -327,10 +329,10 @@ class Site:
         found: list[dict[str, Any]] = (await self.call("GET", f"/runs/{run_id}/items{query}"))["items"]
         return found
 
-    # -- a person at Planning Center, and what is there -----------------------------------------------------------
+    # -- a person at Planning Center, and its records -------------------------------------------------------------
 
     def rows(self, type_: str) -> list[dict[str, Any]]:
-        """All rows of a type, as they are now: attributes with `id`."""
+        """All present rows of a type: attributes with `id`."""
         dump = self.control.dump(self.church.id)
         return [{"id": row["id"], **row["attributes"]} for row in dump if row["type"] == type_]
 
@@ -387,7 +389,7 @@ class Site:
         self.mutate({"op": "edit", "type": "Household", "id": household["id"], "attributes": {"name": new}})
 
     async def visible(self) -> None:
-        """Wait until Planning Center's reads show what somebody did there last."""
+        """Wait until Planning Center's reads show the last edit there."""
         shown = self._moved_at + self.lag_seconds + 0.05
         await eventually(lambda: time.monotonic() > shown)
 
@@ -406,11 +408,11 @@ class Site:
         return made["id"]
 
     def fault(self, action: dict[str, Any], **match: Any) -> str:
-        """A fault script for this church's requests alone."""
+        """Set a fault script for this church's requests only."""
         return self.control.add_fault(action, organization_id=self.church.id, **match)
 
     def journal(self, after: int = 0, *, writes: bool = False) -> list[dict[str, Any]]:
-        """The church's requests since a sequence number, of the application alone."""
+        """Our application's requests to the church since a sequence number."""
         entries = self.control.journal(after=after, limit=20_000)
         return [
             entry
@@ -426,7 +428,7 @@ class Site:
 
 
 async def keep_reading(client: httpx.AsyncClient, *, every: float = 0.3) -> None:
-    """Another application of the same user at work, until cancelled."""
+    """Send requests as another application of the same user, until cancelled."""
     while True:
         await client.get("/people/v2/people", params={"per_page": "1"})
         await asyncio.sleep(every)

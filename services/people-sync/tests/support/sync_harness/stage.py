@@ -1,4 +1,4 @@
-"""The whole scene: simulator with equal churches, people-sync as a process, and organizations between them."""
+"""The whole setup: a simulator with equal churches, people-sync as a process, and organizations."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ COPIES = 60
 
 @dataclass(slots=True)
 class Stage:
-    """What a module of tests shares. Every test takes churches of its own."""
+    """The setup shared by modules of tests. Every test takes its own churches."""
 
     simulator: SimulatorProcess
     service: Service
@@ -40,7 +40,7 @@ class Stage:
     free: list[Church] = field(default_factory=list)
 
     async def site(self, *, connected: bool = False) -> Site:
-        """An organization with a church nobody has used; `connected`: the database knows of it already."""
+        """An organization with an unused church; `connected`: the database has the connection already."""
         church = self.free.pop(0)
         organization = f"{self.name}-{church.id}"
         if not connected:
@@ -48,18 +48,18 @@ class Stage:
         return Site(organization, church, self.simulator.control, self.database, self.keys, self.service.base_url)
 
     def grant(self, site: Site) -> Grant:
-        """What the lender has for a site."""
+        """The lender's grant of a site."""
         return self.lender.grants[f"{self.name}/{site.organization_id}"]
 
     async def move(self, site: Site, church: Church, *, version: int) -> None:
-        """The organization connects another church of Planning Center."""
+        """Connect the organization with another church of Planning Center."""
         site.church = church
         self.lender.grants[f"{self.name}/{site.organization_id}"] = Grant(church, church.tokens[0], generation=version)
         await self.authorized(site, version=version)
         await site.connected(version)
 
     async def told(self, site: Site, topic: str, count: int) -> list[tuple[str, dict[str, Any]]]:
-        """The first so many facts about an organization: type and body, by their time."""
+        """An organization's first facts: type and body, by time."""
         found: list[tuple[str, dict[str, Any]]] = []
         consumer = AIOKafkaConsumer(
             topic, bootstrap_servers=self.kafka, auto_offset_reset="earliest", isolation_level="read_committed"
@@ -77,12 +77,12 @@ class Stage:
         return sorted(found, key=lambda fact: str(fact[1]["occurred_at"]))
 
     def other_application(self, church: Church) -> dict[str, Any]:
-        """For an `httpx.AsyncClient`: another application of the same user, under the same limit."""
+        """Arguments for an `httpx.AsyncClient` as another application of the same user, with the same limit."""
         agent = {"User-Agent": "another application (another@example.org)"}
         return {"base_url": self.simulator.base_url, "auth": church.secret, "headers": agent, "timeout": 30}
 
     async def authorized(self, site: Site, *, version: int) -> None:
-        """auth-service says that the organization is connected (again)."""
+        """Publish auth-service's fact that the organization is connected (again)."""
         await publish(
             self.kafka,
             ConnectionAuthorized(
@@ -101,7 +101,7 @@ class Stage:
 
 
 async def connect(database: Database, organization: str, church: Church) -> None:
-    """The row that ConnectionAuthorized leaves behind."""
+    """Insert the row that ConnectionAuthorized would create."""
     await database.fetch(
         "INSERT INTO connection (organization_id, pco_organization_id, state, generation, version, pco_person_id) "
         "VALUES ($1, $2, 'connected', 1, 1, $3)",
@@ -127,7 +127,7 @@ async def staged(
     copies: int = COPIES,
     **more: object,
 ) -> AsyncIterator[Stage]:
-    """A stage with churches of these rows, as many alike as `copies` or each its own. `more`: environment variables."""
+    """A stage with churches of these rows: `copies` equal ones, or one of each. `more`: environment variables."""
     each = [rows or rows_of()] * copies if rows is None or isinstance(rows, Mapping) else list(rows)
     churches = write_state(folder / "churches", each)
     lender.grants |= {f"{folder.name}/{folder.name}-{one.id}": Grant(one, one.tokens[0]) for one in churches}
