@@ -1,6 +1,6 @@
 """`make bench`: measure, print one table, keep it in README.md."""
 
-from bench import decisions, door, figures, million, plans, traffic, undo
+from bench import console, decisions, door, figures, million, plans, traffic, undo
 from bench.parameters import Parameters
 from bench.table import Row, show
 from bench.work import say
@@ -13,6 +13,7 @@ _ALONE = (
     (door, ("through", "hostile")),
     (million, ("million",)),
     (traffic, ("queued", "facts", "live")),
+    (console, ("console",)),
 )
 """Figures by module; each figure is a function."""
 

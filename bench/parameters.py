@@ -27,6 +27,7 @@ FIGURES = (
     "queued",
     "facts",
     "live",
+    "console",
 )
 
 
@@ -37,7 +38,7 @@ class Parameters:
     only: str = ",".join(FIGURES)
     """Figures to measure, separated by commas."""
     people: int = 30_000
-    """People in the church of pull, nochange, pypco, now, apply and plan."""
+    """People in the church of pull, nochange, pypco, now, apply, plan and console."""
     small: int = 1_000
     """People in the two churches of memory; the large one is million's too."""
     large: int = 100_000
