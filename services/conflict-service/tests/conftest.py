@@ -1,4 +1,4 @@
-"""Makes tests/support importable; the service on a real PostgreSQL and a real Kafka."""
+"""Makes tests/support importable, and starts the service on a real PostgreSQL and a real Kafka."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -22,25 +22,25 @@ from conflict_church import Church  # noqa: E402
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def app(databases: Databases, kafka_server: str, keys: KeyRing) -> FastAPI:
-    """The service with a database of its own."""
+    """The service with its own database."""
     url = await databases.create("conflict_service")
     return create_app(keys.settings(Settings, database_url=url, kafka=kafka_server))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """The service on a socket, ready."""
+    """The ready service on a socket."""
     async with serve(app) as running:
         yield running
 
 
 @pytest.fixture
 def ada(app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str) -> Church:
-    """The administrator of that organization."""
+    """The administrator of the organization."""
     return Church(app, client, keys, church)
 
 
 @pytest.fixture
 def church() -> str:
-    """An organization of the test's own."""
+    """A new organization for the test."""
     return f"church-{uuid4().hex[:8]}"

@@ -26,8 +26,8 @@ from servicekit.testing import KeyRing
 PATH = "/api/v1/conflicts"
 
 
-async def test_exactly_what_was_shown_is_decided(ada: Church) -> None:
-    """What came since is not; what moved, was decided or is over is named."""
+async def test_exactly_the_shown_conflicts_are_decided(ada: Church) -> None:
+    """Later conflicts are not; changed, decided and ended ones are named."""
     ids = await ada.conflicts(14)
     shown = await ada.show("theirs")
     assert (shown["count"], shown["left_out"], len(shown["samples"])) == (14, 0, 10)
@@ -57,14 +57,14 @@ async def test_exactly_what_was_shown_is_decided(ada: Church) -> None:
     await ada.file("/bulk/none/skipped.csv", 404)
     for path in (f"/bulk/{shown['id']}/skipped.csv?limit=1", "/rules.csv?limit=1", ".csv?limit=1", ".csv?after=x"):
         await ada.file(path, 422)
-    # A renamed family moves no value.
+    # Renaming a family changes no value.
     assert (await ada.call("GET", "/c002"))["decision"]["choices"] == {"first_name": "theirs"}
     assert (await ada.call("GET", "/count")) == {"open": 2}
     assert {one["id"] for one in (await ada.call("GET", ""))["items"]} == {"later", "c001"}
     assert len(ids) == 14
 
 
-async def test_each_result_is_told(ada: Church) -> None:
+async def test_each_result_is_reported(ada: Church) -> None:
     await ada.conflicts(4)
     shown = await ada.show("ours")
     await ada.agree(shown)
@@ -91,14 +91,14 @@ async def test_each_result_is_told(ada: Church) -> None:
         "open": ["c002"],
         "resolving": ["c003"],
     }
-    # Over before its turn is not settled.
+    # A conflict that ended before its turn does not count as settled.
     await ada.tell(fact(ConflictWithdrawn, 2, conflict_id="c003", **values))
     ended = await ada.call("GET", f"/bulk/{shown['id']}")
     assert (ended["applied"], ended["not_needed"], ended["waiting"]) == (2, 1, 0)
 
 
-async def test_whoever_dies_amid_an_answer_is_followed_by_another(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch is decided whole or not at all: nothing is decided twice, nothing is left out."""
+async def test_another_process_continues_after_a_crash(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is decided as a whole or not at all: each conflict is decided exactly once."""
     await ada.conflicts(5)
     monkeypatch.setattr(bulk, "BATCH", 2)
     taken: list[str] = []
@@ -113,13 +113,13 @@ async def test_whoever_dies_amid_an_answer_is_followed_by_another(ada: Church, m
     monkeypatch.setattr(bulk, "take", take_or_die)
     ended = await ada.agree(await ada.show("theirs"))
     assert (ended["done"], ended["skipped"], ended["waiting"]) == (5, 0, 5)
-    # The two of the batch that was lost, once more.
+    # The two of the lost batch, once more.
     assert len(taken) == 7
     decided = (await ada.call("GET", "", state="resolving", bulk_id=ended["id"]))["items"]
     assert len({one["decision"]["id"] for one in decided}) == 5
 
 
-async def test_filters_and_what_is_left_out(ada: Church) -> None:
+async def test_filters_and_left_out_conflicts(ada: Church) -> None:
     values: dict[str, Any] = {"organization_id": ada.id}
     phone = fact(ConflictDetected, 1, conflict_id="phone", family_ids=("f1",), **values)
     (name,) = phone.fields
@@ -138,7 +138,7 @@ async def test_filters_and_what_is_left_out(ada: Church) -> None:
         return shown["count"], shown["left_out"]
 
     assert await fitting() == (3, 0)
-    # Of the one with two fields the name collides too.
+    # The conflict with two fields has contradicting names too.
     assert await fitting(field="phone") == (1, 1)
     assert await fitting(family_id="f1") == (1, 0)
     assert await fitting(child=True) == (1, 0)
@@ -151,7 +151,7 @@ async def test_filters_and_what_is_left_out(ada: Church) -> None:
 
 
 async def test_the_newer_side(ada: Church) -> None:
-    """By the times of the edits, also when they are told later; these move neither the values nor what was shown."""
+    """By the times of the edits, also if these arrive later; they change neither values nor the shown set."""
     values: dict[str, Any] = {"organization_id": ada.id}
 
     def told(conflict_id: str, version: int, **times: int) -> ConflictFact:
@@ -193,7 +193,7 @@ async def test_the_newer_side(ada: Church) -> None:
     assert (ended["done"], ended["skipped"], ended["waiting"]) == (1, 0, 1)
 
 
-async def test_more_than_one_answer_takes_are_left_out(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_conflicts_beyond_the_limit_are_left_out(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "MOST", 3)
     await ada.conflicts(5)
     shown = await ada.show("ours")
@@ -202,7 +202,7 @@ async def test_more_than_one_answer_takes_are_left_out(ada: Church, monkeypatch:
     assert (await ada.show("ours"))["count"] == 2
 
 
-async def test_answers_that_cannot_be_taken(
+async def test_impossible_answers_are_refused(
     ada: Church, app: FastAPI, client: httpx.AsyncClient, keys: KeyRing
 ) -> None:
     await ada.conflicts(2)
@@ -224,6 +224,6 @@ async def test_answers_that_cannot_be_taken(
     await ada.call("GET", f"{path}/skipped", after="x", status=422)
     assert (await ada.call("GET", path))["state"] == "shown"
     assert (await ada.agree(shown))["waiting"] == 2
-    # Twice is once.
+    # Idempotent.
     again = await ada.call("POST", f"{path}/answer", {"digest": shown["digest"]}, status=202)
     assert (again["state"], again["done"]) == ("done", 2)

@@ -1,4 +1,4 @@
-"""Whoever carries out a bulk answer may die at each commit, before it or behind it; another replica goes on."""
+"""The worker of a bulk answer may die before or after any commit; another replica continues."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,18 +30,18 @@ COMMITS = 5
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def second(app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, kafka_server: str) -> AsyncIterator[None]:
-    """Another process on the same database: each job is whose who claims it first."""
+    """Another process on the same database; the first to claim a job gets it."""
     url = app.state.runtime.settings.database_url.get_secret_value()
     async with serve(create_app(keys.settings(Settings, database_url=url, kafka=kafka_server))):
         yield
 
 
 class Died(LeaseLost):
-    """The process is gone: nothing more is written by it, and its lease runs out."""
+    """Simulates a dead process, which writes nothing more and whose lease expires."""
 
 
 class Killer:
-    """The sessions of one organization's job, one commit of which is never seen by whoever made it, or never made."""
+    """Sessions of one organization's job that lose one commit, or its confirmation."""
 
     def __init__(self, organization_id: str, at: int, *, behind: bool) -> None:
         self.organization_id = organization_id
@@ -70,7 +70,7 @@ class Killer:
 
 
 class Watched:
-    """Stands for a job's sessions."""
+    """A stand-in for a job's sessions."""
 
     def __init__(self, sessions: Sessions, killer: Killer) -> None:
         self._sessions, self._killer = sessions, killer
@@ -85,7 +85,7 @@ class Watched:
 async def test_killed_at_a_commit(
     ada: Church, app: FastAPI, kafka_server: str, monkeypatch: pytest.MonkeyPatch, at: int, behind: bool
 ) -> None:
-    """Each is decided once and told once; one that moved is named once."""
+    """Each conflict is decided and published once; a changed one is named once."""
     killer = Killer(ada.id, at, behind=behind)
     monkeypatch.setattr(bulk, "BATCH", BATCH)
     init = JobContext.__init__

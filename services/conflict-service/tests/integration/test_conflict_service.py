@@ -32,7 +32,7 @@ PATH = "/api/v1/conflicts"
 
 
 async def tell(app: FastAPI, *facts: ConflictFact) -> None:
-    """Let the service take facts, one transaction each."""
+    """Let the service handle facts, one transaction each."""
     for each in facts:
         async with app.state.runtime.sessions.begin() as session:
             await record(session, [message(each)], app.state.runtime.clock.now())
@@ -46,10 +46,10 @@ async def test_wiring(app: FastAPI) -> None:
     assert ours == {(route.method, route.path) for route in routes_of(CONFLICT_SERVICE)}
 
 
-async def test_the_version_of_the_values_is_people_syncs(
+async def test_the_version_of_the_values_comes_from_people_sync(
     app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str
 ) -> None:
-    """Ours counts facts, the one of the values only what somebody decides about."""
+    """Our version counts facts; that of the values only changes with the values."""
     headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church, roles=("staff",))
     values: dict[str, Any] = {"organization_id": church, "conflict_id": uuid4().hex}
     path = f"{PATH}/{values['conflict_id']}"
@@ -106,7 +106,7 @@ async def test_from_kafka_to_the_list_and_back_to_kafka(
         await consumer.stop()
 
 
-async def test_everything_is_told_again(
+async def test_everything_is_republished(
     app: FastAPI, client: httpx.AsyncClient, kafka_server: str, church: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("servicekit.kafka.republish.BATCH", 1)
@@ -158,7 +158,7 @@ async def test_withdrawn(app: FastAPI, client: httpx.AsyncClient, keys: KeyRing,
 
 
 async def test_at_the_same_time(app: FastAPI, church: str) -> None:
-    """A rebalance can hand two facts of one conflict to two members: one row, the newest state."""
+    """A rebalance can give two facts of one conflict to two members; the result is one row with the newest state."""
     facts = [fact(ConflictDetected, version, organization_id=church, ours=str(version)) for version in range(1, 9)]
     await asyncio.gather(*(tell(app, each) for each in facts))
     async with app.state.runtime.sessions() as session:
@@ -169,8 +169,8 @@ async def test_at_the_same_time(app: FastAPI, church: str) -> None:
         assert [tuple(row) for row in found] == [(8, "8")]
 
 
-async def test_several_at_once_are_as_one_after_the_other(app: FastAPI, church: str) -> None:
-    """Two churches hear the same histories, families and late facts among them; one of them in batches."""
+async def test_a_batch_equals_single_messages(app: FastAPI, church: str) -> None:
+    """Two churches get the same histories, with families and late facts; one of them in batches."""
     kinds: list[type[ConflictFact]] = [
         *(ConflictDetected, ConflictConverged, ConflictDetected, ResolutionOvertaken, ConflictWithdrawn)
     ]
@@ -204,7 +204,7 @@ async def test_several_at_once_are_as_one_after_the_other(app: FastAPI, church: 
     assert rows[0] == rows[1]
 
 
-async def test_each_of_several_is_told_in_its_own_flow(app: FastAPI, church: str) -> None:
+async def test_each_fact_of_a_batch_is_published_in_its_own_flow(app: FastAPI, church: str) -> None:
     told = [
         message(fact(ConflictDetected, 1, organization_id=church, conflict_id=f"{church}-{number}"))
         for number in range(3)
@@ -225,7 +225,7 @@ async def test_pages_filters_and_totals(app: FastAPI, client: httpx.AsyncClient,
         family = ("even", f"f-{number}") if number % 2 == 0 else ()
         await tell(
             app,
-            # Two at the same instant: the id decides, so that no page can lose or repeat one.
+            # For equal instants the id decides, so that no page loses or repeats a row.
             fact(
                 ConflictDetected,
                 1,
@@ -240,13 +240,13 @@ async def test_pages_filters_and_totals(app: FastAPI, client: httpx.AsyncClient,
     after: dict[str, str] = {}
     while True:
         page = (await client.get(PATH, headers=headers, params={"limit": "2", **after})).json()
-        # Whoever reads on knows it.
+        # Later pages need no total.
         assert page["total"] == (None if after else 6)
         seen += [item["id"] for item in page["items"]]
         if page["next"] is None:
             break
         after = {"after": page["next"]}
-    # The conflicts of the family `even` stand together, where the first of them does.
+    # The conflicts of the family `even` are grouped at the place of the first one.
     assert seen == ["c5", "c3", "c6", "c4", "c2", "c0"]
     even = (await client.get(PATH, headers=headers, params={"family_id": "even"})).json()
     assert [item["id"] for item in even["items"]] == ["c6", "c4", "c2", "c0"]
@@ -336,13 +336,13 @@ async def test_an_overtaken_decision_can_be_taken_again(
     assert stale.json()["type"].endswith("/values-moved")
     again = await client.post(f"{PATH}/conflict/decision", headers=headers, json={**body, "values_version": 2})
     assert again.status_code == 202
-    # The first one's answer, told once more, is not the second one's.
+    # A repeated outcome of the first decision does not count for the second.
     await tell(app, overtaken.model_copy(update={"decision_id": first["id"], "sentence": "A value changed."}))
     assert (await client.get(f"{PATH}/conflict", headers=headers)).json()["state"] == "resolving"
     assert len(await told_decisions(kafka_server, church, 2)) == 2
 
 
-async def test_a_decision_that_people_sync_lost_is_told_again_for_the_values_that_were_shown(
+async def test_a_lost_decision_is_republished_for_the_shown_values(
     app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, kafka_server: str, church: str
 ) -> None:
     headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church)
@@ -354,12 +354,12 @@ async def test_a_decision_that_people_sync_lost_is_told_again_for_the_values_tha
     await republish(app.state.runtime.settings)
     first, second = await told_decisions(kafka_server, church, 2)
     assert first == second
-    # Values that nobody has decided about come before the answer to it.
+    # Newer values arrive before the decision's outcome.
     moved = fact(ConflictDetected, 2, ours="Hanna", values_version=2, **values)
     await tell(app, moved)
     await republish(app.state.runtime.settings)
     assert [one["decided_on"] for one in await told_decisions(kafka_server, church, 3)] == [1, 1, 1]
-    # And where the answer was lost: people-sync tells the newest state first, then what became of decisions.
+    # If the outcome was lost, people-sync republishes the newest state first, then the decisions' outcomes.
     answer = fact(ResolutionOvertaken, 3, ours="Hanna", values_version=2, **values)
     newest = fact(ConflictDetected, 4, ours="Hanna", values_version=2, **values)
     await tell(app, newest, answer.model_copy(update={"decision_id": decision["id"]}))
@@ -369,7 +369,7 @@ async def test_a_decision_that_people_sync_lost_is_told_again_for_the_values_tha
     assert len(await told_decisions(kafka_server, church, 3)) == 3, "an answered one is not told again"
 
 
-async def test_of_two_who_decide_one_wins_and_the_other_is_told(
+async def test_of_two_decisions_one_wins_and_the_other_is_refused(
     app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str
 ) -> None:
     await tell(app, fact(ConflictDetected, 1, organization_id=church))
@@ -393,7 +393,7 @@ async def test_of_two_who_decide_one_wins_and_the_other_is_told(
     ("closing", "state", "said"),
     [(ConflictConverged, "agreed_elsewhere", "over already"), (ResolutionApplied, "resolved", "decided this conflict")],
 )
-async def test_a_conflict_that_ends_otherwise_needs_no_decision(
+async def test_a_conflict_that_ends_by_itself_needs_no_decision(
     app: FastAPI,
     client: httpx.AsyncClient,
     keys: KeyRing,
@@ -402,7 +402,7 @@ async def test_a_conflict_that_ends_otherwise_needs_no_decision(
     state: str,
     said: str,
 ) -> None:
-    """The conflict ends by itself, or by another decision."""
+    """Or by another decision."""
     headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church)
     await tell(app, fact(ConflictDetected, 1, organization_id=church))
     body = {"values_version": 1, "choices": {"first_name": "ours"}}
@@ -415,7 +415,7 @@ async def test_a_conflict_that_ends_otherwise_needs_no_decision(
     assert said in late.json()["detail"]
 
 
-async def test_decisions_that_cannot_be_taken(
+async def test_impossible_decisions_are_refused(
     app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str
 ) -> None:
     headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church)

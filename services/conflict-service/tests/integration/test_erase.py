@@ -1,4 +1,4 @@
-"""A record that people-sync erased is in no table here, and nothing that comes late about it is taken."""
+"""A record erased by people-sync is in no table here, and late facts about it are ignored."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def found(app: FastAPI, *values: str) -> set[str]:
-    """Where one of these values stands, in any column of any table there is."""
+    """The columns of all tables that hold one of these values."""
     where = set[str]()
     async with app.state.runtime.sessions() as session:
         columns = await session.execute(
@@ -39,7 +39,7 @@ async def found(app: FastAPI, *values: str) -> set[str]:
 
 
 async def told(kafka: str, topic: str, until: str, keys: set[str]) -> list[tuple[str, str, Any]]:
-    """The messages of these keys, until each was given one of this type: key, type, body."""
+    """The messages of these keys until each has one of this type: key, type, body."""
     consumer = AIOKafkaConsumer(
         topic, bootstrap_servers=kafka, auto_offset_reset="earliest", isolation_level="read_committed"
     )
@@ -62,18 +62,16 @@ async def told(kafka: str, topic: str, until: str, keys: set[str]) -> list[tuple
     return seen
 
 
-async def test_nothing_is_left_of_a_record_that_was_erased(
-    app: FastAPI, ada: Church, church: str, kafka_server: str
-) -> None:
+async def test_an_erased_record_leaves_no_trace(app: FastAPI, ada: Church, church: str, kafka_server: str) -> None:
     name = f"Value{uuid4().hex[:8]}"
     one, other = f"c-{uuid4().hex[:8]}", f"c-{uuid4().hex[:8]}"
     values: dict[str, Any] = {"organization_id": church, "ours": name}
     record_id = f"member-of-{one}"
-    # Nothing is sent meanwhile, so that the tombstone of the first is still waiting when the record is erased.
+    # The relay is held, so that the first tombstone still waits when the record is erased.
     async with app.state.runtime.engine.begin() as relays:
         await relays.execute(select(func.pg_advisory_xact_lock(_RELAY_LOCK)))
         await ada.tell(fact(ConflictDetected, 1, conflict_id=one, **values))
-        # Decided, and carried out; then in conflict again, shown for a bulk answer beside another record.
+        # Decided and carried out, then in conflict again, and shown in a bulk answer beside another record.
         shown = await ada.call("GET", f"/{one}")
         decision = await ada.call(
             "POST",
@@ -111,13 +109,13 @@ async def test_nothing_is_left_of_a_record_that_was_erased(
     assert (answer["conflicts"], answer["decisions"], answer["names"]) == (2, 1, 1)
     assert answer["erasure_id"] == erased.erasure_id
     assert await found(app, name) == set()
-    # The topic of open conflicts forgets them: who follows it is told without a name, and a tombstone comes behind.
+    # The topic of open conflicts gets a fact without a name, then a tombstone.
     messages = await told(kafka_server, "conflicts.conflict.v1", "tombstone", {one, other})
     assert [kind for key, kind, _ in messages if key == one][-1] == "tombstone"
     closed, tombstone = [(kind, body) for key, kind, body in messages if key == other][-2:]
     assert (closed[0], closed[1]["record"]["name"], tombstone[0]) == ("ConflictClosed", "", "tombstone")
 
-    # Late facts, and a dead letter that is sent again.
+    # Late facts, and a replayed dead letter.
     await ada.tell(second.model_copy(update={"version": 3}), fact(ConflictDetected, 7, conflict_id=one, **values))
     await ada.tell(
         fact(ConflictDetected, 1, conflict_id=f"{one}-late", **values).model_copy(update={"record": second.record})
@@ -125,7 +123,7 @@ async def test_nothing_is_left_of_a_record_that_was_erased(
     assert await found(app, name) == set()
     await ada.call("GET", f"/{one}", status=404)
     await ada.call("GET", f"/{other}", status=404)
-    # The bulk answer goes on with the others.
+    # The bulk answer continues with the others.
     after = await ada.agree(bulk)
     assert (after["count"], after["skipped"]) == (2, 1)
     (skipped,) = (await ada.call("GET", f"/bulk/{bulk['id']}/skipped"))["items"]

@@ -1,4 +1,4 @@
-"""Indexes find what every page asks for, also among very many open conflicts."""
+"""Indexes serve all pages, even with very many open conflicts."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ _FILL = """
 
 @pytest.mark.parametrize("wanted", [ConflictFilter(), ConflictFilter(field="phone"), ConflictFilter(child=True)])
 async def test_open_conflicts_are_counted_in_their_index(databases: Databases, wanted: ConflictFilter) -> None:
-    """A plan for any values knows only what the statement itself says of the state."""
+    """A generic plan only knows a state that is a literal in the statement."""
     engine = create_async_engine(await databases.create("conflict_service"))
     sent: list[tuple[str, Any]] = []
     event.listen(engine.sync_engine, "before_cursor_execute", lambda _, __, *sends: sent.append(sends[:2]))
@@ -46,7 +46,7 @@ async def test_open_conflicts_are_counted_in_their_index(databases: Databases, w
 
 @pytest.mark.parametrize("state", ["open", "resolving"])
 async def test_the_conflict_of_a_record(databases: Databases, state: ConflictState) -> None:
-    """Most records have none: no page may look at all to know it. PostgreSQL may plan for these values, or for any."""
+    """Most records have none, which must not need a scan, in a custom plan or a generic one."""
     engine = create_async_engine(await databases.create("conflict_service"))
     sent: list[tuple[str, Any]] = []
     event.listen(engine.sync_engine, "before_cursor_execute", lambda _, __, *sends: sent.append(sends[:2]))

@@ -1,4 +1,4 @@
-"""What was decided before there were rules teaches them, and the list has its new order."""
+"""Decisions from before the rules teach rules, and the list has its new order."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -89,7 +89,7 @@ async def test_0005_to_0007(databases: Databases) -> None:
 
 
 async def test_0009(databases: Databases) -> None:
-    """The migration counts what rules decided before."""
+    """The migration counts the earlier decisions of rules."""
     url = await databases.empty()
     await migrate(url, "conflict_service", to="0008")
     engine = create_async_engine(url)

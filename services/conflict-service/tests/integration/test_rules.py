@@ -1,4 +1,4 @@
-"""Rules learned from answers: offered, shown, on, off, and never deciding what a person has to."""
+"""Rules learned from answers: offered, shown, turned on and off, and never deciding a person's conflicts."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ PHONE: dict[str, Any] = {"fields": ["phone"], "answer": "theirs"}
 
 
 def phone(church: Church, conflict_id: str, version: int = 1, *, days: int = 400, **more: Any) -> ConflictFact:
-    """Both sides have another phone; ours was typed `days` ago."""
+    """A conflict about a phone; ours was edited `days` ago."""
     found = fact(ConflictDetected, version, organization_id=church.id, conflict_id=conflict_id, **more)
     (field,) = found.fields
     now = datetime.now(UTC)
@@ -40,7 +40,7 @@ def phone(church: Church, conflict_id: str, version: int = 1, *, days: int = 400
 
 
 async def answer(church: Church, conflict_id: str, choice: str = "theirs", field: str = "phone") -> dict[str, Any]:
-    """Decide one conflict, as a person does."""
+    """Decide one conflict as a person."""
     version = (await church.call("GET", f"/{conflict_id}"))["values_version"]
     body = {"values_version": version, "choices": {field: choice}}
     found: dict[str, Any] = await church.call("POST", f"/{conflict_id}/decision", body, status=202)
@@ -63,7 +63,7 @@ async def show(church: Church, **condition: Any) -> dict[str, Any]:
 
 
 async def turn_on(church: Church, **condition: Any) -> dict[str, Any]:
-    """Show, turn on, and wait until what was open is decided."""
+    """Show a rule, turn it on, and wait until the open conflicts are decided."""
     shown = await show(church, **condition)
     rule: dict[str, Any] = await church.call(
         "POST", "/rules", shown["condition"] | {"digest": shown["digest"]}, status=201
@@ -74,7 +74,7 @@ async def turn_on(church: Church, **condition: Any) -> dict[str, Any]:
 
 
 async def ended(church: Church, rule: dict[str, Any]) -> dict[str, Any]:
-    """The answer to what was open when a rule was turned on."""
+    """The bulk answer to the conflicts that were open when the rule was turned on."""
 
     async def done() -> dict[str, Any] | None:
         found: dict[str, Any] = await church.call("GET", f"/bulk/{rule['bulk_id']}")
@@ -85,7 +85,7 @@ async def ended(church: Church, rule: dict[str, Any]) -> dict[str, Any]:
 
 
 async def state(church: Church, conflict_id: str) -> tuple[str, str | None, str | None]:
-    """Of a conflict: its state, who decided last, and by which rule."""
+    """A conflict's state, the author of the last decision, and its rule."""
     found = await church.call("GET", f"/{conflict_id}")
     decision = found["decision"] or {"decided_by_name": None, "rule_id": None}
     return found["state"], decision["decided_by_name"], decision["rule_id"]
@@ -104,19 +104,19 @@ NAME = "For phones, Planning Center is right"
 # --- learned ----------------------------------------------------------------------------------------------------------
 
 
-async def test_five_answers_alike_offer_a_rule(ada: Church) -> None:
+async def test_five_equal_answers_offer_a_rule(ada: Church) -> None:
     await answer_many(ada, ["c1", "c2", "c3", "c4"])
     assert await offers(ada) == []
     await answer_many(ada, ["c5"], days=370)
     (offer,) = await offers(ada)
     assert offer["name"] == f"{NAME} when ours is older than a year"
     assert offer["condition"] == {**PHONE, "older_than_days": 365, "empty": None, "child": None}
-    # One about a younger value, and the offer asks for no more than all five had.
+    # With one answer about a younger value, the offer's condition is what all five met.
     await answer_many(ada, ["c6"], days=100)
     assert [one["condition"]["older_than_days"] for one in await offers(ada)] == [90]
     await answer_many(ada, ["c7"], days=3)
     assert [one["name"] for one in await offers(ada)] == [NAME]
-    # The opposite, more recently.
+    # The opposite answer, more recently.
     await answer_many(ada, ["c8"], "ours")
     assert await offers(ada) == []
     await answer_many(ada, ["c9", "c10", "c11", "c12"])
@@ -125,7 +125,7 @@ async def test_five_answers_alike_offer_a_rule(ada: Church) -> None:
     assert len(await offers(ada)) == 1
 
 
-async def test_an_answer_to_many_teaches_nothing_but_speaks_against(ada: Church) -> None:
+async def test_a_bulk_answer_teaches_nothing_but_can_prevent_an_offer(ada: Church) -> None:
     await ada.tell(*(phone(ada, f"m{number}") for number in range(8)))
     await ada.agree(await ada.show("theirs"))
     assert await offers(ada) == []
@@ -146,8 +146,8 @@ async def test_a_declined_offer_comes_back_after_five_more(ada: Church) -> None:
     assert len(await offers(ada)) == 1
 
 
-async def test_what_no_rule_can_decide_is_not_offered(ada: Church) -> None:
-    """Edits that collide with nothing; and both kept different, which is no side."""
+async def test_undecidable_kinds_are_not_offered(ada: Church) -> None:
+    """Edits that contradict nothing; and *keep both different*, which chooses no side."""
     for number in range(5):
         alone = phone(ada, f"alone{number}")
         (field,) = alone.fields
@@ -158,7 +158,7 @@ async def test_what_no_rule_can_decide_is_not_offered(ada: Church) -> None:
 
 
 def first_match(church: Church, conflict_id: str, version: int = 1) -> ConflictFact:
-    """The phones differed when the two were matched: nobody has edited one."""
+    """A first match with different phones that nobody has edited."""
     found = phone(church, conflict_id, version)
     (field,) = found.fields
     return found.model_copy(update={"fields": (field.model_copy(update={"base": None, "base_known": False}),)})
@@ -173,7 +173,7 @@ async def test_first_matches_teach_nothing_and_are_decided_by_no_rule(ada: Churc
     assert await offers(ada) == []
     await answer_many(ada, ["edited4"])
     assert len(await offers(ada)) == 1
-    # Nor does a first match speak against what edits have taught.
+    # Nor does a first match prevent an offer taught by edits.
     await ada.tell(first_match(ada, "other"))
     await answer(ada, "other", "ours")
     assert len(await offers(ada)) == 1
@@ -189,7 +189,7 @@ async def test_first_matches_teach_nothing_and_are_decided_by_no_rule(ada: Churc
 # --- shown ------------------------------------------------------------------------------------------------------------
 
 
-async def test_what_it_would_have_decided_and_would_decide_now(ada: Church) -> None:
+async def test_a_preview_shows_past_and_present_decisions(ada: Church) -> None:
     await answer_many(ada, [f"same{number}" for number in range(12)])
     await answer_many(ada, ["other1", "other2"], "ours")
     await answer_many(ada, ["young"], "ours", days=10)
@@ -203,12 +203,12 @@ async def test_what_it_would_have_decided_and_would_decide_now(ada: Church) -> N
     assert past["different_samples"][0]["decided_by_name"] == "Ada"
     assert (shown["count"], shown["left_out"], len(shown["samples"])) == (11, 0, 10)
     assert shown["samples"][0]["choices"] == {"phone": "theirs"}
-    # Shown is not done.
+    # The preview decides nothing.
     assert (await ada.call("GET", "/rules"))["items"] == []
     assert (await ada.call("GET", "/count")) == {"open": 12}
 
 
-async def test_exactly_what_was_shown_or_nothing(ada: Church) -> None:
+async def test_turning_on_decides_the_shown_conflicts_or_none(ada: Church) -> None:
     await ada.tell(phone(ada, "c1"), phone(ada, "c2"))
     shown = await show(ada)
     body = shown["condition"] | {"digest": shown["digest"]}
@@ -217,10 +217,10 @@ async def test_exactly_what_was_shown_or_nothing(ada: Church) -> None:
     assert refused["type"].endswith("/rule-moved")
     assert (await ada.call("GET", "/rules"))["items"] == []
     await ada.tell(fact(ConflictConverged, 2, organization_id=ada.id, conflict_id="c3"))
-    # A value that moves is another one.
+    # A changed value changes the digest.
     await ada.tell(phone(ada, "c2", 2, ours="9", values_version=2))
     await ada.call("POST", "/rules", body, status=409)
-    # Nor can a digest be taken for another rule.
+    # Nor is a digest valid for another rule.
     again = await show(ada)
     await ada.call("POST", "/rules", PHONE | {"answer": "ours", "digest": again["digest"]}, status=409)
     rule = await ada.call("POST", "/rules", PHONE | {"digest": again["digest"]}, status=201)
@@ -230,8 +230,8 @@ async def test_exactly_what_was_shown_or_nothing(ada: Church) -> None:
     assert await state(ada, "c2") == ("resolving", NAME, rule["id"])
 
 
-async def test_what_a_person_kept_different_is_theirs_to_decide_again(ada: Church) -> None:
-    """No rule decides it, as long as it is about the same values."""
+async def test_a_difference_kept_by_a_person_is_left_to_a_person(ada: Church) -> None:
+    """No rule decides it while the values are the same."""
     first = phone(ada, "c1")
     await ada.tell(first)
     decision = (await answer(ada, "c1", "both"))["decision"]["id"]
@@ -245,7 +245,9 @@ async def test_what_a_person_kept_different_is_theirs_to_decide_again(ada: Churc
 
 
 def paused(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
-    """Bulk answers go one by one; the first event says that one is being decided, and the second lets it go on."""
+    """Makes bulk answers decide one by one; the first event says that one is being decided, the second lets it
+    continue.
+    """
     monkeypatch.setattr(bulk, "BATCH", 1)
     reached, go_on = asyncio.Event(), asyncio.Event()
 
@@ -259,16 +261,16 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Even
     return reached, go_on
 
 
-async def test_what_moved_between_the_click_and_its_turn_is_named(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_conflicts_changed_before_their_turn_are_named(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [f"c{number}" for number in range(6)]
     await ada.tell(*(phone(ada, one, minutes=number) for number, one in enumerate(ids)))
     reached, go_on = paused(monkeypatch)
     shown = await show(ada)
     rule = await ada.call("POST", "/rules", shown["condition"] | {"digest": shown["digest"]}, status=201)
     await reached.wait()
-    # c5 is being decided. Meanwhile one moves, one is over, a person decides one, and one decision fails.
+    # c5 is being decided. Meanwhile one changes, one ends, a person decides one, and one decision fails.
     await ada.tell(
-        # As new values it would be the rule's again, were these not edited here alone.
+        # The rule would decide these new values, but they were edited only here.
         _agreed_there(phone(ada, "c0", 2, ours="8", values_version=2)),
         fact(ConflictConverged, 2, organization_id=ada.id, conflict_id="c1"),
     )
@@ -287,8 +289,8 @@ async def test_what_moved_between_the_click_and_its_turn_is_named(ada: Church, m
     }
 
 
-async def test_what_fits_no_more_at_its_turn_is_named(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child is no value, and neither is another rule: both move nothing that was shown."""
+async def test_conflicts_that_no_longer_fit_are_named(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child flag and other rules are no values, so neither changes the digest."""
     ages = {"c0": 200, "c1": 200, "c2": 400, "c3": 200}
     for at, (one, days) in enumerate(ages.items()):
         await ada.tell(of_child(phone(ada, one, days=days, minutes=at), False))
@@ -327,8 +329,8 @@ def _overtaken(detected: ConflictFact, version: int, decision_id: str) -> Confli
 # --- on ---------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_conflict_is_decided_as_it_is_detected_once(ada: Church, app: FastAPI, kafka_server: str) -> None:
-    """The fact comes through Kafka, twice, and an older one after it."""
+async def test_a_detected_conflict_is_decided_once(ada: Church, app: FastAPI, kafka_server: str) -> None:
+    """The fact arrives through Kafka twice, and an older one after it."""
     rule = await turn_on(ada, older_than_days=90)
     twice = phone(ada, "c1", 2)
     for each in (twice, twice, phone(ada, "c1", 1)):
@@ -353,14 +355,14 @@ async def test_a_conflict_is_decided_as_it_is_detected_once(ada: Church, app: Fa
     assert (told["decided_on"], told["bulk_id"]) == (1, None)
 
 
-async def test_what_is_not_new_is_left_to_whoever_looks_at_it(ada: Church) -> None:
-    """A conflict that was open before the rule, and is told again without another value."""
+async def test_a_known_conflict_is_left_to_a_person(ada: Church) -> None:
+    """A conflict that was open before the rule, and is published again with the same values."""
     await ada.tell(phone(ada, "c1"))
     rule = await turn_on(ada)
     await ada.call("POST", f"/rules/{rule['id']}/off")
     await ada.tell(phone(ada, "c2"))
     assert await state(ada, "c2") == OPEN
-    # On again: shown, and left as it is.
+    # Turned on again: shown, and left as it is.
     shown = await show(ada)
     assert shown["count"] == 1
     await ada.call("POST", f"/rules/{rule['id']}/off")
@@ -375,7 +377,7 @@ async def test_what_is_not_new_is_left_to_whoever_looks_at_it(ada: Church) -> No
     assert await state(ada, "c3") == OPEN
 
 
-async def test_off_is_off(ada: Church) -> None:
+async def test_a_rule_turned_off_decides_nothing(ada: Church) -> None:
     rule = await turn_on(ada)
     await ada.tell(phone(ada, "c1"))
     assert await state(ada, "c1") == ("resolving", NAME, rule["id"])
@@ -391,7 +393,7 @@ async def test_off_is_off(ada: Church) -> None:
     await ada.call("DELETE", f"/rules/{rule['id']}", status=404)
     await ada.call("POST", f"/rules/{rule['id']}/off", status=404)
     assert (await ada.call("GET", "/rules"))["items"] == []
-    # What it did keeps its name.
+    # Its decisions keep its name.
     assert await state(ada, "c1") == ("resolving", NAME, rule["id"])
 
 
@@ -403,16 +405,16 @@ async def test_of_two_rules_that_disagree_neither_decides(ada: Church) -> None:
     await ada.tell(phone(ada, "c2", days=400), phone(ada, "c3", days=200))
     assert await state(ada, "c2") == OPEN
     assert (await state(ada, "c3"))[2] == theirs["id"]
-    # Nor does a third one decide what two already disagree about; the page says that it stays.
+    # Nor does a third rule decide a conflict about which two disagree; the page says that it stays.
     shown = await show(ada)
     assert (shown["count"], shown["left_out"]) == (0, 1)
-    # Two that agree: one decision.
+    # Two rules that agree make one decision.
     again = await turn_on(ada)
     await ada.tell(phone(ada, "c4", days=100))
     assert (await state(ada, "c4"))[2] in {theirs["id"], again["id"]}
 
 
-async def test_what_was_overtaken_once_is_a_persons(ada: Church, app: FastAPI) -> None:
+async def test_an_overtaken_conflict_is_left_to_a_person(ada: Church, app: FastAPI) -> None:
     rule = await turn_on(ada)
     await ada.tell(phone(ada, "c1"))
     first = (await ada.call("GET", "/c1"))["decision"]["id"]
@@ -422,7 +424,7 @@ async def test_what_was_overtaken_once_is_a_persons(ada: Church, app: FastAPI) -
     assert await state(ada, "c1") == ("open", NAME, rule["id"])
     assert await decisions(app, ada, "c1") == 1
     assert (await show(ada))["left_out"] == 1
-    # Told against the order: the newer values first.
+    # Published out of order: the newer values first.
     await ada.tell(phone(ada, "c2"))
     second = (await ada.call("GET", "/c2"))["decision"]["id"]
     newest = phone(ada, "c2", 3, ours="9", values_version=3)
@@ -433,7 +435,7 @@ async def test_what_was_overtaken_once_is_a_persons(ada: Church, app: FastAPI) -
     assert (listed["waiting"], listed["overtaken"]) == (0, 2)
 
 
-async def test_a_conflict_that_is_over_before_it_is_known_is_not_decided(ada: Church, app: FastAPI) -> None:
+async def test_a_conflict_that_ended_before_its_detection_is_not_decided(ada: Church, app: FastAPI) -> None:
     await turn_on(ada)
     over = fact(ConflictConverged, 2, organization_id=ada.id, conflict_id="c1")
     await ada.tell(over, phone(ada, "c1"))
@@ -441,7 +443,7 @@ async def test_a_conflict_that_is_over_before_it_is_known_is_not_decided(ada: Ch
     assert await decisions(app, ada, "c1") == 0
 
 
-async def test_two_replicas_learn_of_the_same_conflict_at_once(ada: Church, app: FastAPI) -> None:
+async def test_two_replicas_detect_the_same_conflict_at_once(ada: Church, app: FastAPI) -> None:
     await turn_on(ada)
     ids = [f"c{number}" for number in range(10)]
     await asyncio.gather(*(ada.tell(phone(ada, one)) for one in ids for _ in range(3)))
@@ -450,8 +452,8 @@ async def test_two_replicas_learn_of_the_same_conflict_at_once(ada: Church, app:
         assert await decisions(app, ada, one) == 1
 
 
-async def test_off_waits_for_those_who_decide_by_it_and_holds_from_then_on(ada: Church, app: FastAPI) -> None:
-    """Facts and the switch at the same time: whatever is told after the answer is left to a person."""
+async def test_turning_off_waits_for_running_decisions_and_then_holds(ada: Church, app: FastAPI) -> None:
+    """Facts during the call: facts published after its answer are left to a person."""
     rule = await turn_on(ada)
     first = [ada.tell(phone(ada, f"c{number}")) for number in range(10)]
     off = ada.call("POST", f"/rules/{rule['id']}/off")
@@ -495,7 +497,7 @@ async def test_another_organization_has_neither_rules_nor_offers(
         await other.call(method, path, body, status=403)
 
 
-async def test_what_a_rule_decided_is_a_list(ada: Church) -> None:
+async def test_a_rules_decisions_are_listed(ada: Church) -> None:
     rule = await turn_on(ada)
     await ada.tell(phone(ada, "c1"), phone(ada, "c2"))
     decision = (await ada.call("GET", "/c1"))["decision"]["id"]
@@ -513,8 +515,8 @@ async def test_what_a_rule_decided_is_a_list(ada: Church) -> None:
     assert (told["waiting"], told["applied"], told["not_needed"]) == (0, 1, 1)
 
 
-async def test_what_became_of_its_decisions_is_counted_once(ada: Church, app: FastAPI) -> None:
-    """Whatever comes twice, late, or at the same time."""
+async def test_the_outcomes_of_its_decisions_are_counted_once(ada: Church, app: FastAPI) -> None:
+    """With facts that are repeated, late, or concurrent."""
     rule = await turn_on(ada)
     ids = [f"c{number}" for number in range(12)]
     await ada.tell(*(phone(ada, one) for one in ids))
@@ -531,7 +533,7 @@ async def test_what_became_of_its_decisions_is_counted_once(ada: Church, app: Fa
         *(end(ConflictWithdrawn, one, 2) for one in ids[7:10]),
     ]
     await asyncio.gather(*(ada.tell(one) for one in told * 3))
-    # Over, as far as was known, when it was carried out: told late, and twice.
+    # Ended as far as known when it was carried out; published late, and twice.
     await ada.tell(*[end(ConflictConverged, ids[10], 3), end(ResolutionApplied, ids[10], 2)] * 2)
     await ada.tell(*told)
     (listed,) = (await ada.call("GET", "/rules"))["items"]
@@ -549,12 +551,12 @@ async def test_too_many_rules_are_refused(ada: Church, monkeypatch: pytest.Monke
     shown = await show(ada, older_than_days=365)
     body = shown["condition"] | {"digest": shown["digest"]}
     assert (await ada.call("POST", "/rules", body, status=409))["type"].endswith("/too-many-rules")
-    # The same once more is no other one.
+    # An equal rule is not counted as another.
     await turn_on(ada)
 
 
-async def test_turned_off_amid_the_open_ones(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed in the second batch, and turned off before anybody goes on: the rest is left and named."""
+async def test_a_rule_turned_off_during_its_bulk_answer(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in the second batch, and turned off before another process continues: the rest is left out and named."""
     await ada.tell(*(phone(ada, f"c{number}", minutes=number) for number in range(6)))
     monkeypatch.setattr(bulk, "BATCH", 2)
     taken: list[str] = []

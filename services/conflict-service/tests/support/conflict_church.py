@@ -17,7 +17,7 @@ PATH = "/api/v1/conflicts"
 
 
 class Church:
-    """An organization's administrator, and what people-sync tells about it."""
+    """An organization's administrator, and people-sync's facts about it."""
 
     def __init__(self, app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, organization_id: str) -> None:
         self.id = organization_id
@@ -46,7 +46,7 @@ class Church:
         return answer.json() if answer.content else None
 
     async def file(self, path: str, status: int = 200) -> list[dict[str, str]]:
-        """The lines of a list as a file."""
+        """The lines of a list's file."""
         answer = await self._client.get(f"{PATH}{path}", headers=self.headers)
         assert answer.status_code == status, answer.text
         return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig")))) if status == 200 else []
@@ -56,7 +56,7 @@ class Church:
         return shown
 
     async def agree(self, shown: dict[str, Any]) -> dict[str, Any]:
-        """Carry it out, and wait until all are decided."""
+        """Carry out a bulk answer, and wait until all conflicts are decided."""
         await self.call("POST", f"/bulk/{shown['id']}/answer", {"digest": shown["digest"]}, status=202)
 
         async def done() -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Facts as people-sync writes them."""
+"""Facts as people-sync publishes them."""
 
 import asyncio
 import json
@@ -44,13 +44,13 @@ def fact(
 
 
 def message(event: ConflictFact) -> Fact[ConflictFact]:
-    """The fact as it comes from Kafka."""
+    """The fact as a Kafka message."""
     headers = EventHeaders(str(uuid4()), type(event).__name__, "/people-sync", START.isoformat(), str(uuid4()), None)
     return Fact(event, headers)
 
 
 async def told_decisions(kafka: str, church: str, count: int) -> list[dict[str, Any]]:
-    """The first so many decisions of a church, as people-sync hears of them."""
+    """A church's first decisions, as published to people-sync."""
     consumer = AIOKafkaConsumer(
         "conflicts.resolution.v1",
         bootstrap_servers=kafka,

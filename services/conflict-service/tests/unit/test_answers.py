@@ -1,4 +1,4 @@
-"""Choices for each field of a conflict, by a bulk answer."""
+"""The choices of a bulk answer for each field of a conflict."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ EMPTY_HERE = field("phone", "1", None, "3")
 
 
 @pytest.mark.parametrize("answer", ["ours", "theirs", "both"])
-def test_an_edit_that_collides_with_nothing_is_kept_whatever_the_answer(answer: Any) -> None:
+def test_an_uncontradicted_edit_is_kept_whatever_the_answer(answer: Any) -> None:
     found = choices_for([COLLIDES, OURS_ALONE, THEIRS_ALONE], answer, None)
     assert found == {"phone": answer, "email": "ours", "gender": "theirs"}
 
@@ -28,12 +28,12 @@ def test_an_edit_that_collides_with_nothing_is_kept_whatever_the_answer(answer: 
 def test_an_answer_for_one_field_decides_no_other() -> None:
     assert choices_for([COLLIDES, OURS_ALONE], "theirs", "phone") == {"phone": "theirs", "email": "ours"}
     assert choices_for([COLLIDES, field("email", "a", "b", "c")], "theirs", "phone") is None
-    # Asked about expressly, it is answered also where it collides with nothing.
+    # An answer for this field alone also applies without a contradiction.
     assert choices_for([COLLIDES, OURS_ALONE], "theirs", "email") is None
     assert choices_for([OURS_ALONE], "theirs", "email") == {"email": "theirs"}
 
 
-def test_an_empty_side_is_filled_and_nothing_else() -> None:
+def test_only_empty_sides_are_filled() -> None:
     assert choices_for([EMPTY_HERE], "filled", None) == {"phone": "theirs"}
     assert choices_for([field("phone", "1", "2", "")], "filled", None) == {"phone": "ours"}
     assert choices_for([COLLIDES], "filled", None) is None

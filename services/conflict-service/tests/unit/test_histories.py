@@ -20,7 +20,7 @@ KINDS = tuple(STATE_AFTER)
 
 
 def run(facts: list[ConflictFact]) -> tuple[Conflict | None, list[tuple[str, int]]]:
-    """The end of a history, and what was announced on the way: state and version."""
+    """The end of a history, and the announcements on the way: state and version."""
     conflict: Conflict | None = None
     announced: list[tuple[str, int]] = []
     for each in facts:
@@ -34,7 +34,7 @@ def run(facts: list[ConflictFact]) -> tuple[Conflict | None, list[tuple[str, int
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[list[ConflictFact], list[ConflictFact]]:
-    """A history in order, and the same facts shuffled, some of them several times."""
+    """A history in order, and its facts shuffled, some repeated."""
     kinds = draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=8))
     ordered = [
         fact(kind, version, ours=draw(st.sampled_from(["Anna", "Hanna"])), minutes=draw(st.integers(0, 20)))
@@ -51,17 +51,17 @@ def test_same_end_whatever_the_order(history: tuple[list[ConflictFact], list[Con
     found, announced = run(shuffled)
     assert expected is not None
     assert found is not None
-    # Our own version counts what we took and so depends on the order; it only has to grow.
+    # Our own version counts handled facts, so it depends on the order; it only has to grow.
     assert replace(found, version=0) == replace(expected, version=0)
     assert found.state == found.told == STATE_AFTER[type(ordered[-1])]
     assert found.opened_at == min(each.occurred_at for each in ordered)
     versions = [version for _, version in announced]
     assert versions == sorted(set(versions))
-    # Whoever follows the announcements sees open exactly what is open.
+    # A consumer of the announcements sees exactly the open conflicts as open.
     assert bool(announced and announced[-1][0] == "open") == (found.state == "open")
 
 
-def test_closed_before_it_was_detected_ends_closed_and_nobody_hears_of_it() -> None:
+def test_a_conflict_closed_before_its_detection_is_never_announced() -> None:
     closings: dict[type[ConflictFact], str] = {
         ConflictConverged: "agreed_elsewhere",
         ConflictWithdrawn: "withdrawn",
@@ -78,7 +78,7 @@ def test_closed_before_it_was_detected_ends_closed_and_nobody_hears_of_it() -> N
 def test_only_real_changes_are_announced() -> None:
     facts = [
         fact(ConflictDetected, 1),
-        fact(ConflictDetected, 2),  # the same values once more
+        fact(ConflictDetected, 2),  # the same values again
         fact(ConflictDetected, 3, ours="Hanna"),
         fact(ResolutionApplied, 4, ours="Hanna"),
         fact(ResolutionApplied, 5, ours="Hanna"),
@@ -91,7 +91,7 @@ def test_only_real_changes_are_announced() -> None:
 
 @st.composite
 def decided_histories(draw: st.DrawFn) -> tuple[list[ConflictFact], list[ConflictFact]]:
-    """Facts from before a decision, and those behind it, of which one may answer it; shuffled and repeated."""
+    """Facts from before and after a decision, one of which may answer it; shuffled and repeated."""
     before = [fact(ConflictDetected, version) for version in range(1, draw(st.integers(1, 3)) + 1)]
     kinds: list[type[ConflictFact]] = []
     kinds += draw(st.lists(st.sampled_from((ConflictDetected, ResolutionOvertaken)), max_size=4))
@@ -103,7 +103,7 @@ def decided_histories(draw: st.DrawFn) -> tuple[list[ConflictFact], list[Conflic
 
 
 @given(decided_histories())
-def test_a_decision_waits_until_it_is_answered_or_the_conflict_is_over(
+def test_a_decision_waits_until_it_is_answered_or_the_conflict_ends(
     history: tuple[list[ConflictFact], list[ConflictFact]],
 ) -> None:
     before, behind = history
@@ -124,7 +124,7 @@ def test_a_decision_waits_until_it_is_answered_or_the_conflict_is_over(
     waits = not answered and conflict.told == "open"
     assert conflict.state == ("resolving" if waits else conflict.told)
     assert conflict.waiting == ("d" if waits else None)
-    # Whoever follows the announcements knows whether a person is waited for.
+    # A consumer of the announcements knows whether the conflict waits for a person.
     assert (announced[-1] == "open") == (conflict.state == "open")
 
 

@@ -1,4 +1,4 @@
-"""Which conflicts a rule decides, what it is called, and what answers teach."""
+"""The conflicts that a rule decides, its name, and the lessons of answers."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,10 +35,10 @@ def test_a_rule_is_about_exactly_its_fields_and_about_edits_on_both_sides() -> N
     assert decides(*both, by=rule("email", "phone"))
     assert not decides(*both, by=rule())
     assert not decides(field(), by=rule("email", "phone"))
-    # An edit on one side alone collides with nothing: a rule would overwrite it.
+    # A one-sided edit contradicts nothing, and a rule would overwrite it.
     assert not decides(field(base="3"), by=rule())
     assert not decides(field(), field("email", base="2"), by=rule("email", "phone"))
-    # Nor has anybody edited what was never agreed on, alone or beside an edit.
+    # A field without an agreed value may be unedited, alone or beside an edit.
     assert not decides(field(base=None), by=rule())
     assert not decides(field(), field("email", base=None), by=rule("email", "phone"))
     # No sync changes whether somebody is active in Planning Center.
@@ -73,11 +73,11 @@ def test_an_empty_side_and_children() -> None:
     for child in (True, False):
         assert fits(rule(child=child), [field()], child=child, at=NOW)
         assert not fits(rule(child=child), [field()], child=not child, at=NOW)
-        # A family is neither.
+        # A family is neither a child nor an adult.
         assert not fits(rule(child=child), [field()], child=None, at=NOW)
 
 
-def test_of_two_answers_nobodys_holds() -> None:
+def test_of_two_different_answers_neither_applies() -> None:
     assert agree([rule(), rule(older_than_days=90)])
     assert not agree([rule(), rule(answer="ours")])
     assert (answer_of({"a": "ours"}), answer_of({"a": "ours", "b": "theirs"})) == ("ours", "mixed")
@@ -107,7 +107,7 @@ def test_of_two_answers_nobodys_holds() -> None:
         ),
     ],
 )
-def test_the_name_says_all_that_the_rule_does(condition: Condition, name: str) -> None:
+def test_the_name_describes_the_whole_rule(condition: Condition, name: str) -> None:
     assert name_of(condition) == name
 
 
@@ -115,7 +115,7 @@ def test_the_name_says_all_that_the_rule_does(condition: Condition, name: str) -
     ("ages", "older_than"),
     [([400] * 5, 365), ([400, 400, 400, 400, 100], 90), ([400, 400, 400, 400, 30], None), ([400] * 4 + [None], None)],
 )
-def test_answers_teach_the_largest_age_that_they_all_had(ages: list[int | None], older_than: int | None) -> None:
+def test_answers_teach_the_largest_common_age(ages: list[int | None], older_than: int | None) -> None:
     given = [Answered([field(days=days)], NOW) for days in ages]
     assert learned("phone", "theirs", given) == rule(older_than_days=older_than)
 
@@ -124,5 +124,5 @@ def test_answers_teach_that_the_side_that_lost_was_always_empty() -> None:
     empty = Answered([field(ours=None, days=1)], NOW)
     assert learned("phone", "theirs", [empty] * 5) == rule(empty="ours")
     assert learned("phone", "theirs", [empty] * 4 + [Answered([field(days=1)], NOW)]) == rule()
-    # The side that won may well have been the empty one now and then: that is no condition.
+    # An empty winning side in some answers is no condition.
     assert learned("phone", "ours", [empty] * 5) == rule(answer="ours")
