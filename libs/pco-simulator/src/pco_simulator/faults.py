@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pco_simulator.exchange import Caller
 from pco_simulator.jsonapi import Refused, duplicate, forbidden_attribute, invalid, parse_write
@@ -257,7 +257,6 @@ Action = Annotated[
     Latency | Respond | TooManyRequests | Truncate | Reset | Hold | ChangeSettings | EndToken | Mutate | Omit | Refuse,
     Field(discriminator="kind"),
 ]
-ACTION: TypeAdapter[Action] = TypeAdapter(Action)
 
 
 class Fault(_Model):

@@ -27,10 +27,10 @@ from servicekit.db.notify import Listener, Wake
 from servicekit.db.retention import forget
 from servicekit.db.sessions import Sessions, make_sessions
 from servicekit.db.tables import INBOX
-from servicekit.errors import NotFound, TransientError
+from servicekit.errors import NotFound, PermanentError, TransientError
 from servicekit.ids import uuid7_at
 from servicekit.jobs import queue as jobs
-from servicekit.jobs.queue import JobFailed, LeaseLost
+from servicekit.jobs.queue import LeaseLost
 from servicekit.jobs.worker import Claimer, JobContext, JobWorker
 from servicekit.kafka import inbox
 from servicekit.testing import Databases, KeyRing, eventually, serve
@@ -336,7 +336,7 @@ async def test_waiting_for_a_person_and_for_a_time(sessions: Sessions) -> None:
 async def test_failures_by_kind(sessions: Sessions) -> None:
     errors = {
         "transient": TransientError("later"),
-        "permanent": JobFailed("Planning Center refused: reconnect."),
+        "permanent": PermanentError("Planning Center refused: reconnect."),
         "bug": KeyError("anna@example.org"),
     }
 

@@ -19,7 +19,7 @@ from servicekit.context import current_flow
 from servicekit.db.retention import forget
 from servicekit.db.sessions import Sessions
 from servicekit.db.tables import JOB, OPEN_STATES
-from servicekit.errors import NotFound, PermanentError
+from servicekit.errors import NotFound
 from servicekit.ids import uuid7, uuid7_at
 
 CHANNEL = "job"
@@ -179,7 +179,3 @@ async def forget_old(sessions: Sessions) -> int:
 async def ring(session: AsyncSession) -> None:
     """Wake the claimers of all kinds when this transaction commits."""
     await session.execute(select(func.pg_notify(CHANNEL, "")))
-
-
-class JobFailed(PermanentError):
-    """Raise it in a job to fail with a text for people, stored as the job's `error`."""
