@@ -67,13 +67,13 @@ class Supervisor:
                 await step()
             except Exception:
                 if self._stopping:  # the error replaced the cancellation
-                    log.warning("loop ended badly", loop=name, exc_info=True)
+                    log.warning("loop failed while stopping", loop=name, exc_info=True)
                     return
                 failures += 1
                 METRICS.loop_restarts_total.labels(name).inc()
                 if failures == 1:
                     broken_since = time.monotonic()
-                    log.exception("loop broke", loop=name)
+                    log.exception("loop failed", loop=name)
                 await asyncio.sleep(min(FIRST_DELAY_SECONDS * 2 ** min(failures - 1, 10), LONGEST_DELAY_SECONDS))
                 continue
             if failures:

@@ -170,7 +170,7 @@ async def _guarded(worker: _Worker, row: RefreshColumns) -> None:
         if is_transient(error) or isinstance(error, OSError):
             raise
         # One bad record must not stop the others, whatever error the database raises for it.
-        log.exception("refresh broke", refresh=str(row.id))
+        log.exception("refresh failed", refresh=str(row.id))
         await _store(worker, row, Again(worker.clock.now() + _AWAY))
 
 

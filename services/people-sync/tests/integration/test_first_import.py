@@ -47,7 +47,7 @@ async def test_everybody_is_added_once_to_each_of_their_households(stage: Stage)
     people, households = there(site)
     assert +Counter(run["counts"]) == {"created_here": len(people) + len(households)}
     assert await here(site) == (people, households)
-    assert "job broke" not in stage.service.log.read_text()
+    assert "job failed" not in stage.service.log.read_text()
     await site.believable()
     again = await site.sync(within=200)
     assert +Counter(again["counts"]) == {"unchanged": len(people) + len(households)}

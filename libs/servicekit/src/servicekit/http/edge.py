@@ -220,7 +220,7 @@ class Edge:
                 _judge_address(request)
                 await self._app(scope, body, send_tagged)
             except ClientDisconnect:
-                log.debug("the caller left")
+                log.debug("the caller disconnected")
             except ServiceError as error:
                 if begun:
                     raise

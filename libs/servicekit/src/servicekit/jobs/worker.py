@@ -428,7 +428,7 @@ class Claimer:
             await _cancelled(keep)
 
     async def _failure(self, job: JobContext, error: Exception) -> str:
-        log.error("job broke", job=str(job.id), kind=job.kind, exc_info=error)
+        log.error("job failed", job=str(job.id), kind=job.kind, exc_info=error)
         if isinstance(error, PermanentError):
             return await self._end(job, "failed", str(error))
         transient = is_transient(error)

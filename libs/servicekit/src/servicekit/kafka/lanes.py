@@ -210,7 +210,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
         if partition.careful:
             end = self._consumer.highwater(partition.at) if self._consumer else None
             partition.careful_left, partition.careful_until = WINDOW + FETCHED, math.inf if end is None else end
-            log.warning("a process died at work: its messages are taken one by one", group=self._guard.group)
+            log.warning("a process died: its suspect messages are handled one by one", group=self._guard.group)
         self._next_carefully(partition)
         self._begin()
 
@@ -258,7 +258,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
         del self._running[task]
         self._note_busy()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.critical("messages were left", group=self._guard.group, exc_info=error)
+            log.critical("an unexpected error left messages unhandled", group=self._guard.group, exc_info=error)
         self._begin()
 
     def _note_busy(self) -> None:
@@ -273,7 +273,12 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
             async with asyncio.timeout(BATCH_SECONDS):
                 outcomes = await self._work.take_all([message.record for message in messages])
         except Exception as error:
-            log.info("a batch is taken one by one", group=self._guard.group, messages=len(messages), exc_info=error)
+            log.info(
+                "a batch failed: handling its messages singly",
+                group=self._guard.group,
+                messages=len(messages),
+                exc_info=error,
+            )
             for message in messages:
                 message.alone = True
             self._single.extend(message for message in messages if not message.partition.gone)
@@ -432,4 +437,4 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
                         message = next((message for message in one.window if message.hung), one.window[0])
                         await self._attempts.count(message.record, message.deaths + message.hung)
         except Exception as error:
-            log.info("partitions given back still count as at work", group=self._guard.group, exc_info=error)
+            log.info("attempts of released partitions could not be stored", group=self._guard.group, exc_info=error)

@@ -221,7 +221,7 @@ class Guard:
     def _ended(self, message: Pending) -> None:
         METRICS.message_seconds.labels(self.group).observe(time.monotonic() - (message.begun_at or time.monotonic()))
         if self._waiting.pop(message, None) and not self._waiting:
-            log.info("messages are taken again", group=self.group)
+            log.info("the outage is over: messages are handled again", group=self.group)
 
     async def _failed(self, message: Pending, error: Exception, *, timed_out: bool) -> float | None:
         if timed_out:
@@ -311,7 +311,7 @@ class Guard:
             replayed = any(name == REPLAYS for name, _ in record.headers)  # its operator knows
             if self.rejections.stopped or not (replayed or self.rejections.allow()):
                 METRICS.consumer_stopped.labels(self.group).set(1)
-                log.critical("group stopped: it rejects too much", group=self.group, **where, exc_info=error)
+                log.critical("group stopped: too many rejected messages", group=self.group, **where, exc_info=error)
                 raise NotRejected
             origin = {f"dlq_{name}": str(value) for name, value in where.items()} | {
                 "dlq_group": self.group,
@@ -338,7 +338,7 @@ class Guard:
             if self.attempts is not None:
                 await self.attempts.reject(record)
         except Exception as error:
-            log.info("a dead letter is not noted", group=self.group, exc_info=error)
+            log.info("a dead letter could not be recorded", group=self.group, exc_info=error)
 
     async def _deliver(self, topic: str, record: ConsumerRecord[Any, Any], origin: dict[str, str]) -> None:
         try:

@@ -44,7 +44,7 @@ async def republish(settings: ServiceSettings, **kinds: Page) -> None:
                 told += count
                 if position is None:
                     break
-            log.info("all are told again", kind=kind, records=told)
+            log.info("all records are republished", kind=kind, records=told)
     finally:
         await engine.dispose()
 
@@ -57,6 +57,6 @@ async def _room(engine: AsyncEngine) -> None:
             if (await connection.scalar(waiting) or 0) <= WAITING:
                 return
         if rounds % 100 == 99:
-            log.warning("the outbox does not empty: is the service running, and Kafka there?")
+            log.warning("the outbox does not empty: check that the service runs and that Kafka answers")
         rounds += 1
         await asyncio.sleep(0.1)

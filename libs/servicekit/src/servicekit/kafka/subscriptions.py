@@ -359,7 +359,7 @@ def _lost(subscription: Subscription, loss: Loss) -> None:
         return
     METRICS.messages_lost_total.labels(subscription.group, loss.topic).inc(max(loss.most, 1))
     log.error(
-        "messages were gone before they were taken",
+        "messages were lost before they were read",
         group=subscription.group,
         topic=loss.topic,
         partition=loss.partition,

@@ -30,9 +30,9 @@ async def reencrypt(settings: Settings) -> None:
         attempts = await _attempts(sessions, vault)
     finally:
         await engine.dispose()
-    log.info("secrets are under the current key", grants=grants - unreadable, attempts=attempts)
+    log.info("secrets are encrypted with the current key", grants=grants - unreadable, attempts=attempts)
     if unreadable:
-        log.error("grants are under a key that is not given: add it and run this again", grants=unreadable)
+        log.error("grants are encrypted with a missing key: add the key and run this again", grants=unreadable)
         sys.exit(1)
 
 

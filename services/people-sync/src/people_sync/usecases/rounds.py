@@ -54,7 +54,7 @@ async def forget_syncs(runtime: Runtime, resources: Resources) -> None:
     lists = await forget_lists(runtime.sessions, Run, Change, now - timedelta(days=settings.change_kept_days))
     syncs = await forget_runs(runtime.sessions, Run, now - timedelta(days=settings.run_kept_days))
     if lists or syncs:
-        log.info("old syncs forgotten", records=lists, runs=syncs)
+        log.info("old runs deleted", records=lists, runs=syncs)
 
 
 async def queue_decisions(runtime: Runtime, resources: Resources) -> None:

@@ -148,7 +148,7 @@ def _entries(rows: list[Resource], now: datetime) -> tuple[list[_Entry], bool]:
         if at is not None and is_id(removed) and is_id(kept):
             entries.append(_Entry(removed, kept, at))
             continue
-        log.warning("a merger that cannot be read", merger=row.id)
+        log.warning("unreadable merger", merger=row.id)
         near = at or (entries[-1].at if entries else now)
         waited_for |= now - near < _COMES_WHOLE
     return entries, waited_for
