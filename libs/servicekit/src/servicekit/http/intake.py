@@ -49,7 +49,10 @@ class Budget:
         organization.
         """
         if whose is not None and self._held[whose] + count > self._share:
-            raise TooMany("Your organization is sending too much at the moment. Nothing was changed.", retry_after=5)
+            raise TooMany(
+                "Your organization is sending too much at the moment. Nothing was changed. Try again in a few seconds.",
+                retry_after=5,
+            )
         if count > self.free:
             raise Unavailable(
                 "Too much is being sent here at the moment. Nothing was changed. Try again in a few seconds."

@@ -507,7 +507,7 @@ h(
           "span",
           { class: "row" },
           state === "withdrawn" ? null : openThere(context, record.kind === "family" ? "family" : "member", record.pco_id, name),
-          state === "resolving" ? status("busy", "Being applied") : state === "resolved" ? status("good", "Settled") : status("calm", "Over"),
+          state === "resolving" ? status("busy", "Being applied") : state === "resolved" ? status("good", "Settled") : status("calm", "Ended"),
         ),
       ),
       said(item),

@@ -74,7 +74,7 @@ function over(items) {
     "section",
     { key: "over", class: "stack", "aria-labelledby": "over" },
     h("h2", { id: "over" }, `The last ${count(items.length, "comparison")}`),
-    h("div", { class: "charts" }, bars("People who differed", differing, SHOWN), bars("Records that syncs changed since the comparison before", changed, SHOWN)),
+    h("div", { class: "charts" }, bars("People who differed", differing, SHOWN), bars("Records that syncs changed since the previous comparison", changed, SHOWN)),
     h(
       "details",
       { key: "table" },
@@ -103,4 +103,4 @@ function over(items) {
   );
 }
 
-const COLUMNS = ["Compared", "People identical", "People", "People who differed", "Changed by syncs before"];
+const COLUMNS = ["Compared", "People identical", "People", "People who differed", "Changed by syncs since the previous comparison"];

@@ -140,7 +140,7 @@ export function answerAll(context, kind, { filters, done }) {
           h(
             "div",
             { class: "row" },
-            next ? action("Name more", async () => {
+            next ? action("Show more", async () => {
               await more();
               render();
             }) : null,
