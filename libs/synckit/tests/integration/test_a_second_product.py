@@ -1,4 +1,4 @@
-"""Everything that synckit gives, carried by a product that is no copy of People (`support/giving.py`)."""
+"""All of synckit, used by a product that is no copy of People (`support/giving.py`)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -61,7 +61,7 @@ async def sessions(databases: Databases) -> AsyncIterator[Sessions]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def church(sessions: Sessions) -> str:
-    """An organization whose Giving is connected. Nothing of the tests before is left."""
+    """An organization with Giving connected, without rows of earlier tests."""
     organization_id = f"church-{uuid4().hex[:8]}"
     async with sessions.begin() as session:
         await session.execute(text("TRUNCATE job, outbox, giving_run, gift, giving_connection, giving_settings"))
@@ -95,7 +95,7 @@ async def start(sessions: Sessions, church: str, trigger: str = "person") -> tup
 
 
 async def work_on(sessions: Sessions, vendor: Vendor) -> None:
-    """Let a worker claim what is due, once."""
+    """Let a worker claim one due job."""
     worker = JobWorker(GIVING.job, carry_out, lease_seconds=30)
     await Claimer(worker, sessions, vendor, Wake(), lambda: None).step()
 
@@ -111,7 +111,7 @@ async def job_of(sessions: Sessions, run: GivingRun) -> Any:
 
 
 async def told(sessions: Sessions) -> list[str]:
-    """Facts and the states that they tell, in order."""
+    """Published facts with their states, in order."""
     async with sessions() as session:
         rows = await session.execute(
             text(
@@ -127,7 +127,7 @@ async def connection_of(sessions: Sessions, church: str) -> GivingConnection:
         return await session.get_one(GivingConnection, church)
 
 
-async def test_a_run_is_started_joined_carried_out_and_read(sessions: Sessions, church: str) -> None:
+async def test_a_run_is_started_joined_executed_and_read(sessions: Sessions, church: str) -> None:
     run, new = await start(sessions, church, "schedule")
     joined, second = await start(sessions, church)
     assert (new, second, joined.id) == (True, False, run.id)
@@ -151,9 +151,7 @@ async def test_a_run_is_started_joined_carried_out_and_read(sessions: Sessions, 
     assert strangers.items == ()
 
 
-async def test_nothing_starts_without_a_connection_and_nothing_of_others_is_found(
-    sessions: Sessions, church: str
-) -> None:
+async def test_no_start_without_a_connection_and_no_access_to_others(sessions: Sessions, church: str) -> None:
     with pytest.raises(Conflict, match="Planning Center Giving is not connected"):
         await start(sessions, "stranger")
     run, _ = await start(sessions, church)
@@ -163,9 +161,7 @@ async def test_nothing_starts_without_a_connection_and_nothing_of_others_is_foun
                 await runs.find(session, GIVING, "stranger", name)
 
 
-async def test_a_run_that_nobody_works_on_stops_at_once_and_the_schedule_goes_on(
-    sessions: Sessions, church: str
-) -> None:
+async def test_a_run_without_a_worker_stops_at_once_and_keeps_the_schedule(sessions: Sessions, church: str) -> None:
     async with sessions.begin() as session:
         session.add(GivingSettings(organization_id=church, days=7))
     run, _ = await start(sessions, church)
@@ -179,7 +175,7 @@ async def test_a_run_that_nobody_works_on_stops_at_once_and_the_schedule_goes_on
     assert timedelta(days=6) < next_run_at - datetime.now(UTC) < timedelta(days=8)
 
 
-async def test_a_run_that_is_worked_on_stops_after_its_step(sessions: Sessions, church: str) -> None:
+async def test_a_run_with_a_worker_stops_after_its_step(sessions: Sessions, church: str) -> None:
     run, _ = await start(sessions, church)
     vendor = Vendor(SMALL)
 
@@ -197,7 +193,7 @@ async def test_a_run_that_is_worked_on_stops_after_its_step(sessions: Sessions, 
     assert (await connection_of(sessions, church)).next_run_at is not None
 
 
-async def test_an_answer_is_bound_to_what_was_shown(sessions: Sessions, church: str) -> None:
+async def test_an_answer_is_bound_to_the_shown_question(sessions: Sessions, church: str) -> None:
     run, _ = await start(sessions, church)
     vendor = Vendor(LARGE)
     await work_on(sessions, vendor)
@@ -249,7 +245,7 @@ async def test_a_run_waits_longer_each_time_the_vendor_is_away(sessions: Session
 
     vendor.meanwhile = away
     for _ in range(3):
-        await work_on(sessions, vendor)  # its clock is behind: PostgreSQL takes every wait for over
+        await work_on(sessions, vendor)  # its clock is behind, so every wait is over for PostgreSQL
         waits.append(((await job_of(sessions, run)).run_after - vendor.clock.now()).total_seconds())
     assert waits == [5, 10, 20]
     run = await found(sessions, run)
@@ -261,7 +257,7 @@ async def test_a_run_waits_longer_each_time_the_vendor_is_away(sessions: Session
     assert (run.state, run.counts, vendor.read) == ("done", {BOOKED: 3, REFUSED: 2}, [0, 1, 2])
 
 
-async def test_a_run_waits_where_its_product_says_so(sessions: Sessions, church: str) -> None:
+async def test_a_product_can_postpone_a_run(sessions: Sessions, church: str) -> None:
     run, _ = await start(sessions, church)
     vendor = Vendor(SMALL)
     until = datetime.now(UTC) + timedelta(hours=1)
@@ -310,7 +306,7 @@ async def test_the_end_of_a_connection_stops_its_run(sessions: Sessions, church:
         (UnexpectedAnswer("what"), NOT_UNDERSTOOD),
     ],
 )
-async def test_what_no_wait_cures_ends_the_run(sessions: Sessions, church: str, error: Exception, said: str) -> None:
+async def test_a_permanent_error_ends_the_run(sessions: Sessions, church: str, error: Exception, said: str) -> None:
     run, _ = await start(sessions, church)
 
     async def refuse(_: int) -> None:
@@ -322,9 +318,7 @@ async def test_what_no_wait_cures_ends_the_run(sessions: Sessions, church: str, 
     assert ((await job_of(sessions, run)).state, (await job_of(sessions, run)).error) == ("failed", said)
 
 
-async def test_who_lost_the_lease_writes_nothing_and_the_next_goes_on_at_the_checkpoint(
-    sessions: Sessions, church: str
-) -> None:
+async def test_a_worker_without_its_lease_writes_nothing_and_the_next_resumes(sessions: Sessions, church: str) -> None:
     run, _ = await start(sessions, church)
     paused, thawed = asyncio.Event(), asyncio.Event()
 
@@ -352,7 +346,7 @@ async def test_every_number_has_its_list(sessions: Sessions, church: str) -> Non
     run, _ = await start(sessions, church)
     await work_on(sessions, Vendor(SMALL))
     async with sessions.begin() as session:
-        # The second of the page is known by nothing any more: the next page goes on behind it all the same.
+        # The second row of the page has no id any more, and the next page still continues after it.
         await session.execute(update(Gift).where(Gift.run_id == run.id, Gift.pco_id == "3").values(pco_id=None))
     async with sessions() as session:
         booked = changes.changes_of(Gift, run.id, BOOKED)
@@ -368,9 +362,7 @@ async def test_every_number_has_its_list(sessions: Sessions, church: str) -> Non
     assert planned == []
 
 
-async def test_the_time_left_is_of_the_whole_run_and_the_limit_is_named_while_it_holds(
-    sessions: Sessions, church: str
-) -> None:
+async def test_the_time_left_covers_the_whole_run_and_names_an_active_limit(sessions: Sessions, church: str) -> None:
     run, _ = await start(sessions, church)
     vendor = Vendor([[(f"{number}", 1)] for number in range(12)])
     seen: list[tuple[Any, ...]] = []
@@ -382,7 +374,7 @@ async def test_the_time_left_is_of_the_whole_run_and_the_limit_is_named_while_it
             booked.append((await found(sessions, run)).counts)
         if page not in {1, 2, 3}:
             return
-        # A window of 2 requests in 20 s: what is left of the pages takes that long, and the booking comes after it.
+        # With 2 requests per 20 s the remaining pages take that long, followed by the booking.
         pace = Pace(2, 20, wait_seconds=15.0 if page == 2 else 0.0)
         await publish(vendor.reports[-1], pace)
         now = await found(sessions, run)
@@ -391,7 +383,7 @@ async def test_the_time_left_is_of_the_whole_run_and_the_limit_is_named_while_it
     vendor.meanwhile = look
     await work_on(sessions, vendor)
     waiting = "Planning Center allows 2 requests in 20 s; 15 s to go."
-    # When it looks first, nothing was observed in this phase: as fast as allowed at best, half of that at worst.
+    # The first report of a phase has no observed rate: at best the allowed one, at worst half of it.
     assert seen == [
         (1, 12, 110 + 10, 220 + 20, None),
         (2, 12, 15 + 100 + 10, 15 + 100 + 20, waiting),
@@ -403,7 +395,7 @@ async def test_the_time_left_is_of_the_whole_run_and_the_limit_is_named_while_it
     assert (done.state, done.eta_low, done.eta_high, done.requests) == ("done", None, None, 12)
 
 
-async def test_a_run_whose_job_ended_without_it_is_ended(sessions: Sessions, church: str) -> None:
+async def test_a_run_left_open_by_its_job_is_ended(sessions: Sessions, church: str) -> None:
     run, _ = await start(sessions, church)
     async with sessions.begin() as session:
         over = {"state": "failed", "error": "It broke.", "finished_at": func.now()}
@@ -415,7 +407,7 @@ async def test_a_run_whose_job_ended_without_it_is_ended(sessions: Sessions, chu
     assert "It broke." in run.message
 
 
-async def test_what_is_due_is_found_until_nothing_is(sessions: Sessions, church: str) -> None:
+async def test_due_items_are_worked_off_until_none_is_left(sessions: Sessions, church: str) -> None:
     churches = [f"{church}-{number}" for number in range(2 * runs.DUE_AT_ONCE + 1)]
     long_ago = datetime(2026, 1, 1, tzinfo=UTC)
     async with sessions.begin() as session:
@@ -432,7 +424,7 @@ async def test_what_is_due_is_found_until_nothing_is(sessions: Sessions, church:
         return len(due)
 
     async with sessions() as other:
-        # Another process is at the oldest ones: they are left to it.
+        # Another process has locked the oldest ones, which are left to it.
         await runs.due(other, GivingConnection, GivingConnection.next_run_at, func.now())
         await rounds.until_none(sessions, runs.DUE_AT_ONCE, some)
     assert sizes == [runs.DUE_AT_ONCE, 0]
@@ -440,7 +432,7 @@ async def test_what_is_due_is_found_until_nothing_is(sessions: Sessions, church:
     assert sizes[2:] == [runs.DUE_AT_ONCE, 0]
 
 
-async def test_lists_go_before_numbers_and_the_newest_run_stays(sessions: Sessions, church: str) -> None:
+async def test_lists_are_deleted_before_numbers_and_the_newest_run_stays(sessions: Sessions, church: str) -> None:
     older, _ = await start(sessions, church)
     await work_on(sessions, Vendor(SMALL))
     newer, _ = await start(sessions, church)
@@ -454,7 +446,7 @@ async def test_lists_go_before_numbers_and_the_newest_run_stays(sessions: Sessio
     assert older.id != newer.id
 
 
-async def test_the_newest_fact_of_a_connection_holds(sessions: Sessions, church: str) -> None:
+async def test_the_newest_fact_of_a_connection_is_stored(sessions: Sessions, church: str) -> None:
     async def took(version: int, **values: Any) -> Any:
         async with sessions.begin() as session:
             return await follow(session, GivingConnection, fact(church, version, **values))
@@ -471,7 +463,7 @@ async def test_the_newest_fact_of_a_connection_holds(sessions: Sessions, church:
 
 
 @pytest.mark.parametrize(("known", "versions"), [(False, (2, 3)), (False, (3, 2)), (True, (2, 3)), (True, (3, 2))])
-async def test_of_two_facts_at_once_the_newer_one_holds(
+async def test_of_two_concurrent_facts_the_newer_one_is_stored(
     sessions: Sessions, church: str, known: bool, versions: tuple[int, int]
 ) -> None:
     organization_id = church if known else f"{church}-new"

@@ -1,4 +1,4 @@
-"""A second product creates widgets exactly once, wherever its process dies, while reads lag as much as they may."""
+"""A second product creates widgets exactly once, wherever its process dies, with the maximum lag of reads."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ class Link(Base):
 
 
 class Killed(BaseException):
-    """The process dies here."""
+    """Simulates the death of the process."""
 
 
 class Taken(Exception):
@@ -59,7 +59,7 @@ class Taken(Exception):
 
 @dataclass
 class Vendor:
-    """Planning Center: what is made shows a horizon later."""
+    """Planning Center, whose reads show a created widget a horizon later."""
 
     clock: FakeClock
     made: list[tuple[str, Mapping[str, Any], Any]] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Vendor:
 
 @dataclass
 class Shop:
-    """One church's widgets, and what goes wrong on the way there."""
+    """One church's widgets, and the faults on the way to Planning Center."""
 
     sessions: Sessions
     job: JobContext
@@ -189,7 +189,7 @@ async def shop(engine: AsyncEngine, databases: Databases) -> Shop:
     return Shop(sessions, job)
 
 
-async def test_one_is_made_wherever_the_process_dies_twice(shop: Shop) -> None:
+async def test_one_widget_is_created_wherever_the_process_dies_twice(shop: Shop) -> None:
     for deaths in product(STEPS, repeat=2):
         widget, color = uuid4(), str(uuid4())
         for shop.dies in deaths:
@@ -214,7 +214,7 @@ async def test_one_is_made_wherever_the_process_dies_twice(shop: Shop) -> None:
     assert shop.slipped == []
 
 
-async def test_what_was_sent_is_looked_for_after_the_record_was_edited(shop: Shop) -> None:
+async def test_the_sent_content_is_looked_for_after_an_edit(shop: Shop) -> None:
     widget = uuid4()
     shop.fails, shop.lost = away(unknown=True), True
     with pytest.raises(Unavailable):
@@ -229,7 +229,7 @@ async def test_what_was_sent_is_looked_for_after_the_record_was_edited(shop: Sho
     assert len(shop.vendor.made) == 1
 
 
-async def test_it_is_sent_again_only_after_it_was_looked_for_in_vain(shop: Shop) -> None:
+async def test_a_request_is_repeated_only_after_a_search_without_a_result(shop: Shop) -> None:
     widget = uuid4()
     shop.fails = away(unknown=True)
     with pytest.raises(Unavailable):
@@ -247,7 +247,7 @@ async def test_it_is_sent_again_only_after_it_was_looked_for_in_vain(shop: Shop)
 
 
 @pytest.mark.parametrize("refused", [True, False])
-async def test_what_was_not_carried_out_is_sent_again_at_once(shop: Shop, refused: bool) -> None:
+async def test_a_request_without_an_effect_is_repeated_at_once(shop: Shop, refused: bool) -> None:
     widget = uuid4()
     shop.fails = Rejected("refused") if refused else away(unknown=False)
     with pytest.raises(PlanningCenterError):
@@ -258,19 +258,19 @@ async def test_what_was_not_carried_out_is_sent_again_at_once(shop: Shop, refuse
     assert (shop.looks, len(shop.vendor.made)) == (0, 1)
 
 
-async def test_a_refused_one_that_may_be_there_is_looked_for(shop: Shop) -> None:
+async def test_a_refused_creation_that_may_exist_is_looked_for(shop: Shop) -> None:
     widget = uuid4()
     shop.fails = Rejected("refused")
     with pytest.raises(Rejected):
         await shop.create(widget, color="red")
     shop.fails, shop.known = None, True
-    shop.vendor.make({"color": "red"})  # by a request of a process that was frozen
+    shop.vendor.make({"color": "red"})  # by a request of a frozen process
     shop.clock.advance(UNSEEN)
     await shop.create(widget, color="red")
     assert (shop.looks, len(shop.vendor.made)) == (1, 1)
 
 
-async def test_whoever_is_answered_after_losing_the_job_hands_over_what_was_made(shop: Shop) -> None:
+async def test_an_answer_after_the_loss_of_the_job_hands_over_the_record(shop: Shop) -> None:
     widget = uuid4()
     body = {"data": {"type": "Widget", "id": "17"}}
     shop.fails = AnsweredTooLate("POST", "/widgets", 201, body)
@@ -280,7 +280,7 @@ async def test_whoever_is_answered_after_losing_the_job_hands_over_what_was_made
     assert (await shop.intent(widget)).state == "sent"
 
 
-async def test_whoever_has_lost_the_job_by_the_time_of_storing_hands_it_over_too(shop: Shop) -> None:
+async def test_a_job_lost_before_storing_hands_over_the_record(shop: Shop) -> None:
     widget = uuid4()
     shop.meanwhile = shop.lose_the_job
     with pytest.raises(LeaseLost):
@@ -290,8 +290,8 @@ async def test_whoever_has_lost_the_job_by_the_time_of_storing_hands_it_over_too
     assert (await shop.intent(widget)).state == "sent"
 
 
-async def test_what_nobody_wants_any_more_is_handed_over(shop: Shop) -> None:
-    """And what only broke while it was stored is found again."""
+async def test_an_unwanted_record_is_handed_over(shop: Shop) -> None:
+    """A record whose storing failed is found again."""
     taken, broken = uuid4(), uuid4()
     shop.unstorable = Taken()
     with pytest.raises(Taken):
@@ -306,7 +306,7 @@ async def test_what_nobody_wants_any_more_is_handed_over(shop: Shop) -> None:
     assert await shop.create(broken, color="blue") == Made("2", {"color": "blue"})
 
 
-async def test_what_is_gone_there_and_wanted_again_is_a_new_one(shop: Shop) -> None:
+async def test_a_gone_record_that_is_wanted_again_is_created_anew(shop: Shop) -> None:
     widget = uuid4()
     await shop.create(widget, color="red")
     async with shop.sessions.begin() as session:
@@ -315,7 +315,7 @@ async def test_what_is_gone_there_and_wanted_again_is_a_new_one(shop: Shop) -> N
     assert (shop.looks, (await shop.intent(widget)).pco_id) == (0, "2")
 
 
-async def test_kinds_of_one_record_are_made_each_by_itself(shop: Shop) -> None:
+async def test_each_kind_of_a_record_is_created_separately(shop: Shop) -> None:
     widget = uuid4()
     shop.fails = away(unknown=True)
     with pytest.raises(Unavailable):
@@ -340,7 +340,7 @@ async def test_two_workers_at_once_send_one_request(shop: Shop) -> None:
     assert (len(refused), len(shop.vendor.made)) == (1, 1)
 
 
-async def test_a_request_of_a_worker_that_was_alive_until_now_may_have_left_until_now(shop: Shop) -> None:
+async def test_a_request_of_a_worker_alive_until_now_may_be_sent_until_now(shop: Shop) -> None:
     sent, refused = uuid4(), uuid4()
     for widget, shop.fails in ((sent, away(unknown=True)), (refused, Rejected("refused"))):
         with pytest.raises(PlanningCenterError):

@@ -1,4 +1,4 @@
-"""A second product's records are looked at again by the queue of people-sync: widgets, which mean nothing."""
+"""Refreshes of a second product, with widgets as records."""
 
 import asyncio
 from collections import defaultdict
@@ -70,7 +70,7 @@ WIDGETS: Final = Refreshes(
 
 @dataclass
 class Shop:
-    """One church with widgets, and a worker whose ends are set by the test."""
+    """One church with widgets, and a worker whose outcomes are set by the test."""
 
     sessions: Sessions
     clock: FakeClock = field(default_factory=lambda: FakeClock(SystemClock().now()))
@@ -97,7 +97,7 @@ class Shop:
             return (await refreshes.request(session, WIDGETS, OWNER, kind, record_id=record_id, **values)).id
 
     async def work(self) -> None:
-        """The next job that is due, to its end or until it is given back."""
+        """Run the next due job until it ends or is given back."""
         await self._claimer.step()
 
     async def rows(self, **where: Any) -> list[Refresh]:
@@ -109,7 +109,7 @@ class Shop:
         return found
 
     async def job(self) -> Any:
-        """The newest."""
+        """The newest job."""
         async with self.sessions() as session:
             return (await session.execute(text("SELECT * FROM job ORDER BY created_at DESC LIMIT 1"))).one()
 
@@ -187,7 +187,7 @@ def away(*, unknown: bool = False) -> Unavailable:
     return Unavailable("away", reason=Reason.TIMEOUT, outcome_unknown=unknown)
 
 
-async def test_ten_requests_for_one_record_are_one_row_and_one_look(shop: Shop) -> None:
+async def test_ten_requests_for_one_record_are_one_row_and_one_sync(shop: Shop) -> None:
     widget, now = uuid4(), shop.clock.now()
     async with shop.sessions.begin() as session:
         session.add(Widget(id=widget, pco_id="17"))
@@ -203,13 +203,13 @@ async def test_ten_requests_for_one_record_are_one_row_and_one_look(shop: Shop) 
     assert (await shop.job()).state == "done"
 
 
-async def test_a_stranger_is_one_row_too_and_keeps_its_number(shop: Shop) -> None:
+async def test_an_unlinked_record_is_one_row_and_keeps_its_pco_id(shop: Shop) -> None:
     assert await shop.ask(pco_id="18") == await shop.ask(pco_id="18", reason="webhook")
     await shop.work()
     assert shop.looked_at == ["18"]
 
 
-async def test_who_waits_at_a_screen_goes_first_and_the_others_side_by_side(shop: Shop) -> None:
+async def test_urgent_records_go_first_and_others_in_parallel(shop: Shop) -> None:
     for _ in range(9):
         await shop.ask(uuid4())
     urgent, another = uuid4(), uuid4()
@@ -226,7 +226,7 @@ async def test_who_waits_at_a_screen_goes_first_and_the_others_side_by_side(shop
     assert {row.state for row in await shop.rows()} == {"done"}
 
 
-async def test_nothing_goes_on_beside_what_touches_several_records(shop: Shop) -> None:
+async def test_a_row_about_several_records_waits_for_running_ones(shop: Shop) -> None:
     for kind in ("widget", "widget", "shelf", "widget"):
         await shop.ask(uuid4(), kind=kind)
     shop.gate.clear()
@@ -237,7 +237,7 @@ async def test_nothing_goes_on_beside_what_touches_several_records(shop: Shop) -
     assert shop.busy == [1, 2, 1, 1]
 
 
-async def test_nothing_begins_beside_what_touches_several_records(shop: Shop) -> None:
+async def test_no_row_begins_beside_one_about_several_records(shop: Shop) -> None:
     for kind in ("shelf", "widget"):
         await shop.ask(uuid4(), kind=kind)
     shop.gate.clear()
@@ -250,7 +250,7 @@ async def test_nothing_begins_beside_what_touches_several_records(shop: Shop) ->
     assert shop.busy == [1, 1]
 
 
-async def test_a_bad_record_is_its_own_end(shop: Shop) -> None:
+async def test_a_bad_record_ends_only_itself(shop: Shop) -> None:
     bad, others = uuid4(), [uuid4() for _ in range(5)]
     shop.ends[bad] = [ValueError("bad value")] * 9
     await shop.ask(bad)
@@ -266,7 +266,7 @@ async def test_a_bad_record_is_its_own_end(shop: Shop) -> None:
     assert (row.state, row.tries) == ("queued", 0), "what breaks while it is stored has not ended"
 
 
-async def test_a_record_that_shows_nothing_new_is_given_up_unless_it_must_not_be(shop: Shop) -> None:
+async def test_a_record_postponed_too_often_is_given_up_unless_forbidden(shop: Shop) -> None:
     idle, patient = uuid4(), uuid4()
     shop.patient.add(patient)
     for one in (idle, patient):
@@ -283,7 +283,7 @@ async def test_a_record_that_shows_nothing_new_is_given_up_unless_it_must_not_be
     assert (job.state, job.run_after) == ("waiting", row.not_before)
 
 
-async def test_what_does_not_count_as_a_try_is_never_given_up(shop: Shop) -> None:
+async def test_postponements_that_do_not_count_never_give_up(shop: Shop) -> None:
     widget = uuid4()
     shop.ends[widget] = [Again(shop.clock.now(), counts=False)] * 10
     await shop.ask(widget)
@@ -292,7 +292,7 @@ async def test_what_does_not_count_as_a_try_is_never_given_up(shop: Shop) -> Non
     assert (row.state, row.tries, len(shop.looked_at)) == ("done", 1, 11)
 
 
-async def test_what_is_asked_for_while_it_is_looked_at_is_looked_at_again(shop: Shop) -> None:
+async def test_a_request_during_a_sync_causes_another_sync(shop: Shop) -> None:
     widget = uuid4()
     shop.ends[widget] = [Done("updated", "Changed.", lasting=True)]
     first = await shop.ask(widget)
@@ -327,7 +327,7 @@ async def test_planning_center_goes_away_and_comes_back(shop: Shop) -> None:
     assert (await shop.row(first)).state == "done"
 
 
-async def test_an_answer_that_was_lost_is_waited_for_by_its_record_alone(shop: Shop) -> None:
+async def test_a_lost_answer_delays_only_its_record(shop: Shop) -> None:
     first, second = uuid4(), uuid4()
     shop.ends[first] = [away(unknown=True)]
     await shop.ask(first, kind="shelf")
@@ -337,7 +337,7 @@ async def test_an_answer_that_was_lost_is_waited_for_by_its_record_alone(shop: S
     assert (await shop.row(first)).not_before == shop.clock.now() + HORIZON
 
 
-async def test_nothing_is_asked_without_a_connection(shop: Shop) -> None:
+async def test_no_request_without_a_connection(shop: Shop) -> None:
     widget = uuid4()
     await shop.connection("reconnect_required")
     await shop.ask(widget)
@@ -351,7 +351,7 @@ async def test_nothing_is_asked_without_a_connection(shop: Shop) -> None:
     assert (await shop.row(widget)).state == "done"
 
 
-async def test_the_end_of_a_connection_ends_what_is_queued(shop: Shop) -> None:
+async def test_the_end_of_a_connection_ends_queued_rows(shop: Shop) -> None:
     widget, now = uuid4(), shop.clock.now()
     await shop.ask(widget, not_before=now + timedelta(hours=1))
     async with shop.sessions.begin() as session:
@@ -402,7 +402,7 @@ async def test_a_worker_that_lost_its_job_stores_nothing(shop: Shop) -> None:
     assert shop.looked_at == [widget, widget]
 
 
-async def test_an_end_can_be_read_for_a_day(shop: Shop) -> None:
+async def test_an_outcome_can_be_read_for_a_day(shop: Shop) -> None:
     await shop.ask(uuid4())
     await shop.work()
     await shop.ask(uuid4())

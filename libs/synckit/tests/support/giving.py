@@ -1,7 +1,7 @@
-"""A product that is no copy of People: gifts that a church has recorded in Planning Center, to be booked here.
+"""A product that is no copy of People: gifts recorded in Planning Center are booked here.
 
-Its runs read page by page, ask about large sums, and book gift by gift. What it stands for at Planning Center is a
-plain object, because synckit sends no requests of its own.
+Its runs read page by page, ask about large sums, and book gift by gift. A plain object stands for Planning Center,
+because synckit itself sends no requests.
 """
 
 from collections.abc import Awaitable, Callable
@@ -36,13 +36,13 @@ LARGE: Final = 1_000
 
 
 class Base(Columns, DeclarativeBase):
-    """Everything that the product stores."""
+    """The product's declarative base."""
 
     metadata = service_metadata(jobs=True)
 
 
 class GivingConnection(ScheduledConnection, Base):
-    """With a column that is kept from the facts, and one that is not."""
+    """A connection with one column from the facts, and one of the product's own."""
 
     __tablename__ = "giving_connection"
 
@@ -51,7 +51,7 @@ class GivingConnection(ScheduledConnection, Base):
 
 
 class GivingSettings(Base):
-    """What an administrator chose."""
+    """The administrators' settings."""
 
     __tablename__ = "giving_settings"
 
@@ -70,7 +70,7 @@ class GivingRun(RunColumns, Base):
 
 
 class Gift(ChangeColumns, Base):
-    """A gift in a run. It has no record of its own here."""
+    """A gift in a run, without a record of its own here."""
 
     __tablename__ = "gift"
     __table_args__ = change_indexes("gift")
@@ -107,7 +107,7 @@ GIVING: Final = Product(
 
 @dataclass(slots=True)
 class Vendor:
-    """Planning Center, and this process."""
+    """A stand-in for Planning Center and this process."""
 
     pages: list[list[tuple[str, int]]]
     """Gifts by page: id and amount."""
@@ -130,7 +130,7 @@ class Vendor:
         return self.pages[number]
 
     async def said(self) -> Pace | None:
-        """What its headers said last."""
+        """The limits of its latest headers."""
         return self.pace
 
 

@@ -1,4 +1,4 @@
-"""What auth-service answers to a lease, as the client of Planning Center sees it."""
+"""auth-service's answers to a lease, as seen by Planning Center's client."""
 
 import json
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ class Settings(SyncSettings):
 
 
 class AuthService:
-    """Answers every lease alike, and keeps what it was asked."""
+    """Gives the same answer to every lease, and records the requests."""
 
     def __init__(self, status: int, body: Any) -> None:
         self.status, self.body = status, body
@@ -55,7 +55,7 @@ def leases(auth: AuthService) -> Leases:
 
 
 @pytest.mark.asyncio
-async def test_a_lease_is_asked_for_by_product_and_by_the_generation_that_failed() -> None:
+async def test_a_lease_names_the_product_and_the_failed_generation() -> None:
     auth = AuthService(200, GRANTED)
     lease = await leases(auth).lease(2)
     assert (lease.token.reveal(), lease.generation, lease.pco_user_id) == ("token", 3, "77/5")
@@ -64,13 +64,13 @@ async def test_a_lease_is_asked_for_by_product_and_by_the_generation_that_failed
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("status", [404, 409])
-async def test_without_a_grant_it_is_not_connected(status: int) -> None:
+async def test_without_a_grant_the_product_is_not_connected(status: int) -> None:
     with pytest.raises(NotConnected, match="Planning Center Calendar is not connected"):
         await leases(AuthService(status, {})).lease(None)
 
 
 @pytest.mark.asyncio
-async def test_a_grant_of_another_planning_center_organization_is_none() -> None:
+async def test_a_grant_of_another_organization_counts_as_none() -> None:
     with pytest.raises(NotConnected):
         await leases(AuthService(200, GRANTED | {"pco_organization_id": "78"})).lease(None)
 

@@ -1,14 +1,14 @@
-"""How long a run still takes."""
+"""The time left of a run."""
 
 from synckit.progress import Ahead, Pace, eta, of_whole
 
 
-def test_time_left_is_a_range_that_holds_what_is_allowed() -> None:
+def test_the_time_left_is_a_range_within_the_allowed_rate() -> None:
     pace = Pace(limit=100, period_seconds=20)
     assert eta(0, requests_done=0, elapsed_seconds=0, pace=None) == (0, 0)
     assert eta(10, requests_done=0, elapsed_seconds=0, pace=None) is None
     assert eta(500, requests_done=0, elapsed_seconds=0, pace=pace) == (100, 200)
-    # A burst at the start says nothing: never faster than the vendor allows.
+    # A burst at the start does not count: never faster than the vendor allows.
     assert eta(500, requests_done=100, elapsed_seconds=1, pace=pace) == (100, 100)
     assert eta(500, requests_done=20, elapsed_seconds=10, pace=pace) == (200, 334)
     low, high = eta(500, requests_done=20, elapsed_seconds=10, pace=Pace(100, 20, wait_seconds=15)) or (0, 0)
@@ -29,5 +29,5 @@ def test_the_time_left_is_that_of_the_whole_run() -> None:
     assert of_whole((10, 20), Ahead(), None) == (10, 20)
     assert of_whole((10, 20), ahead, None) is None
     assert of_whole(None, ahead, Pace(100, 20)) is None
-    # What the reading waits for is in its own time already.
+    # The time of the reading includes its waits.
     assert of_whole((10, 20), Ahead(requests=100), Pace(100, 20, wait_seconds=15)) == (30, 60)

@@ -1,4 +1,4 @@
-"""Progress beside the work: it must never keep the work from ending."""
+"""Progress reports must never keep the work from ending."""
 
 import asyncio
 from typing import Any, cast
@@ -13,7 +13,7 @@ from synckit.sentences import is_of_limit, waiting_for_limit
 
 
 class Asking:
-    """A look whose report is ended amid a statement: SQLAlchemy then raises an error of the rollback."""
+    """A report cancelled during a statement, for which SQLAlchemy raises an error of the rollback."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -48,7 +48,7 @@ async def test_a_cancellation_that_becomes_a_database_error_ends_the_report(monk
             await asking.asked.wait()
 
 
-def test_who_waits_for_the_limit_is_told_for_how_long() -> None:
+def test_a_wait_for_the_limit_is_reported_with_its_time() -> None:
     assert waiting_for_limit(0.2, 100, 20).endswith("1 s to go.")
     assert waiting_for_limit(12.4, 100, 20.0) == "Planning Center allows 100 requests in 20 s; 12 s to go."
     assert is_of_limit(waiting_for_limit(12.4, 100, 20.0))

@@ -1,4 +1,4 @@
-"""A read that shows what was there before a write of ours is no news for a horizon, and everything else is."""
+"""For a horizon, a read with the value from before our write is inconclusive; any other read is conclusive."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,18 +26,18 @@ UNANSWERED = Write("size", 1, 2, at(5))
 @pytest.mark.parametrize(
     ("seen", "read_at", "believable"),
     [
-        ({"color": "blue"}, 12, 131),  # the value between the two is a former one too
+        ({"color": "blue"}, 12, 131),  # the value between the two is also a former one
         ({"color": "red"}, 12, 131),
         ({"color": "blue"}, 130.9, 131),
-        ({"color": "blue"}, 131, None),  # the church has put it back
+        ({"color": "blue"}, 131, None),  # the church has changed it back
         ({"color": "green"}, 12, None),
-        ({"color": "black"}, 12, None),  # nobody but the church wrote that
-        ({"color": "green", "size": 1}, 12, 125),  # it may have been carried out, and shows later
+        ({"color": "black"}, 12, None),  # only the church wrote that
+        ({"color": "green", "size": 1}, 12, 125),  # it may have taken effect, and shows later
         ({"color": "red", "size": 1}, 12, 131),
         ({"name": "Widget"}, 12, None),
     ],
 )
-def test_a_former_value_is_no_news_for_a_horizon(
+def test_a_former_value_is_inconclusive_for_a_horizon(
     seen: dict[str, Any], read_at: float, believable: float | None
 ) -> None:
     writes = [RED_TO_BLUE, BLUE_TO_GREEN, UNANSWERED]
@@ -45,12 +45,12 @@ def test_a_former_value_is_no_news_for_a_horizon(
     assert until == (None if believable is None else at(believable))
 
 
-def test_a_value_that_was_written_twice_is_no_former_one() -> None:
+def test_a_value_written_twice_is_no_former_one() -> None:
     back = Write("color", "blue", "red", at(10), at(11))
     assert believable_at([RED_TO_BLUE, back], {"color": "red"}, Reading(at(12), HORIZON), same) is None
 
 
-def test_a_404_of_what_was_just_made_says_nothing() -> None:
+def test_a_404_of_a_record_just_created_is_inconclusive() -> None:
     made = Write(CREATED, None, None, at(0), at(1))
     assert made_lately([made], Reading(at(120.9), HORIZON)) == at(121)
     assert made_lately([made], Reading(at(121), HORIZON)) is None
