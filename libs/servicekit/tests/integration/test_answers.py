@@ -115,7 +115,9 @@ async def test_a_commit_whose_answer_is_lost_is_not_repeated(app: FastAPI, cut: 
     assert await notes(app, caller.organization) == 1
 
 
-async def test_without_a_key_nobody_is_told_to_repeat_what_may_be_done(app: FastAPI, cut: Cut, caller: Caller) -> None:
+async def test_without_a_key_no_retry_is_suggested_if_the_effect_is_unknown(
+    app: FastAPI, cut: Cut, caller: Caller
+) -> None:
     cut.armed = True
     lost = await caller.post({"text": "to be cut"}, None)
     assert lost.status_code == 503
@@ -142,7 +144,7 @@ async def test_a_key_belongs_to_one_request_of_one_organization(app: FastAPI, ca
         assert (await caller.post({"text": "one"}, wrong)).status_code == 422
 
 
-async def test_what_failed_is_tried_again_and_not_kept(app: FastAPI, caller: Caller) -> None:
+async def test_a_failed_request_is_not_stored_and_can_be_retried(app: FastAPI, caller: Caller) -> None:
     assert (await caller.post({"text": 5}, "key-1")).status_code == 422
     assert (await caller.post({"text": "five"}, "key-1")).status_code == 201
 
@@ -163,7 +165,7 @@ async def test_two_at_once_are_done_once(app: FastAPI, caller: Caller) -> None:
     assert await notes(app, caller.organization) == 1
 
 
-async def test_what_sets_a_cookie_is_made_again(caller: Caller) -> None:
+async def test_a_request_that_sets_a_cookie_runs_again(caller: Caller) -> None:
     made = [await caller.post({}, "key-1", path="/cookies") for _ in range(2)]
     assert made[0].json() != made[1].json()
     assert made[0].cookies["secret"] != made[1].cookies["secret"]

@@ -110,7 +110,7 @@ async def test_every_replica_sees_every_broadcast_from_now_on(settings: GatewayS
     assert (headers.type, headers.source) == ("ConnectionAuthorized", "/auth-service")
 
 
-async def test_a_broadcast_whose_place_is_gone_says_so_and_goes_on_at_now(kafka_server: str) -> None:
+async def test_a_broadcast_with_a_lost_position_reports_it_and_continues_at_now(kafka_server: str) -> None:
     """As of a topic that was made anew before anybody noticed that it was away."""
     topic, losses = "auth.connection.v1", list[Loss]()
     reader = Reader(
@@ -237,7 +237,7 @@ async def test_operators_list_replay_and_archive(
         await command("list", "auth.connection.v1")
 
 
-async def test_a_replay_sends_what_was_there_and_brings_no_group_nearer_to_its_stop(
+async def test_a_replay_sends_the_letters_at_its_start_and_counts_towards_no_stop(
     app: FastAPI,
     client: Served,
     producer: Producer,

@@ -107,7 +107,7 @@ async def test_a_connection_in_use_all_the_time_is_not_asked(
     assert not asked
 
 
-async def test_a_process_frozen_amid_a_statement_keeps_no_lock(
+async def test_a_process_frozen_during_a_statement_keeps_no_lock(
     databases: Databases, kafka_server: str, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = await databases.create("sample_service")

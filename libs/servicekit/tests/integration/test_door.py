@@ -102,7 +102,7 @@ def endless(kind: str) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("kind", ["a trailer", "trailers", "a chunk's extension", "a header", "an address"])
-async def test_what_has_no_end_is_refused_at_its_beginning(client: httpx.AsyncClient, kind: str) -> None:
+async def test_an_endless_request_is_refused_at_its_beginning(client: httpx.AsyncClient, kind: str) -> None:
     async with connected(client) as connection:
         sent = 0
         with suppress(ConnectionError):
@@ -136,7 +136,7 @@ async def test_a_body_in_chunks_of_any_size_is_read(client: httpx.AsyncClient) -
     "begun",
     [b"", b"GET /readyz HTTP/1.1\r\nHost: x\r\n", b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"],
 )
-async def test_who_says_nothing_more_is_not_waited_for(client: httpx.AsyncClient, begun: bytes) -> None:
+async def test_a_silent_caller_is_disconnected(client: httpx.AsyncClient, begun: bytes) -> None:
     async with connected(client) as connection:
         await connection.send(begun)
         answer = await connection.ended()
@@ -153,7 +153,7 @@ async def test_a_head_that_trickles_is_not_waited_for(client: httpx.AsyncClient)
         assert ended.done()
 
 
-async def test_the_end_of_a_body_that_nobody_wanted_starts_the_wait_anew(client: httpx.AsyncClient) -> None:
+async def test_the_end_of_an_unwanted_body_restarts_the_wait(client: httpx.AsyncClient) -> None:
     async with connected(client) as connection:
         await connection.send(b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
         await connection.reader.readuntil(b"answered")
@@ -161,7 +161,7 @@ async def test_the_end_of_a_body_that_nobody_wanted_starts_the_wait_anew(client:
         assert await connection.ended() == b""
 
 
-async def test_an_answer_that_nobody_takes_is_let_go(client: httpx.AsyncClient) -> None:
+async def test_an_unread_answer_is_dropped(client: httpx.AsyncClient) -> None:
     this = psutil.Process()
     async with connected(client) as connection:
         port = connection.writer.get_extra_info("sockname")[1]

@@ -266,7 +266,9 @@ async def answer_of(reader: asyncio.StreamReader) -> tuple[bytes, dict[str, Any]
     return head, document
 
 
-async def test_who_is_nobody_is_answered_before_a_body_is_read(client: httpx.AsyncClient, keys: KeyRing) -> None:
+async def test_an_unauthenticated_caller_is_answered_before_the_body_is_read(
+    client: httpx.AsyncClient, keys: KeyRing
+) -> None:
     stranger = {"Authorization": f"Bearer {KeyRing().user_token(SERVICE)}"}
     for headers, address, status in (
         ({}, "PUT /notes/h/long", 401),
@@ -312,7 +314,7 @@ async def test_bodies_have_a_deadline_and_a_budget(
         assert answer.status_code == 200
 
 
-async def test_a_caller_who_leaves_in_the_middle_is_no_error_of_ours(
+async def test_a_caller_who_disconnects_causes_no_error(
     client: httpx.AsyncClient, admin: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -358,7 +360,7 @@ async def test_an_answer_is_never_ahead_of_its_commit(client: httpx.AsyncClient,
         assert (await client.get(f"/notes/f{number}", headers=admin)).status_code == 200
 
 
-async def test_readiness_asks_kafka_on_the_connection_it_has(client: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_readiness_reuses_its_connection_to_kafka(client: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
     monkeypatch.setattr(consumers, "AIOKafkaClient", lambda **_: made.append(1))
     answers = [await client.operators.get("/readyz") for _ in range(5)]

@@ -161,7 +161,7 @@ async def test_a_worker_paused_past_its_lease_cannot_commit(
     assert fences == sorted(fences), "nothing of the old claim after the first of the new"
 
 
-async def test_two_that_press_at_once_start_one_job(sessions: Sessions) -> None:
+async def test_two_simultaneous_starts_make_one_job(sessions: Sessions) -> None:
     async def press() -> tuple[UUID, bool]:
         async with sessions.begin() as session:
             return await jobs.enqueue(session, "run", "org-press", {})
@@ -253,7 +253,7 @@ async def test_a_blocked_event_loop_notices_that_its_lease_is_over(sessions: Ses
     assert (await row(sessions, job_id)).fence == 2
 
 
-async def test_who_loses_the_lease_learns_what_is_still_answered(sessions: Sessions) -> None:
+async def test_a_worker_that_lost_its_lease_still_gets_pending_answers(sessions: Sessions) -> None:
     under_way, lost = asyncio.Event(), asyncio.Event()
     learnt: list[float] = []
 
@@ -453,7 +453,7 @@ async def queue_many(sessions: Sessions, count: int) -> None:
 
 
 @pytest.mark.parametrize("joins", [False, True], ids=["new", "of the queue"])
-async def test_who_waits_at_a_screen_is_not_behind_the_queue(sessions: Sessions, *, joins: bool) -> None:
+async def test_an_urgent_job_does_not_wait_for_the_queue(sessions: Sessions, *, joins: bool) -> None:
     order: list[str] = []
     go_on = asyncio.Event()
 
@@ -510,7 +510,7 @@ async def test_a_claim_reads_the_index_and_sorts_nothing(sessions: Sessions) -> 
     assert "Seq Scan" not in plan, plan
 
 
-async def test_a_long_job_keeps_its_slot_while_nobody_waits(sessions: Sessions) -> None:
+async def test_a_long_job_keeps_its_slot_while_no_other_job_waits(sessions: Sessions) -> None:
     async def run(job: JobContext, _: Any) -> None:
         for _ in range(20):
             await asyncio.sleep(0.1)
@@ -564,7 +564,7 @@ async def test_kinds_work_side_by_side_and_one_bell_wakes_all(
             await asyncio.gather(listening, return_exceptions=True)
 
 
-async def test_one_ring_is_enough_for_all_jobs_and_wakes_no_slot_in_vain(
+async def test_one_ring_starts_all_jobs_and_wakes_no_other_slot(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("servicekit.jobs.worker.POLL_SECONDS", 600.0)  # the bell alone
@@ -681,7 +681,7 @@ async def test_an_outage_of_our_own_making_ends_the_job(url: str, sessions: Sess
     await own.dispose()
 
 
-async def test_what_is_forgotten_goes_in_pieces(sessions: Sessions) -> None:
+async def test_old_rows_are_deleted_in_batches(sessions: Sessions) -> None:
     """However many are due, no transaction takes more than a piece, equal times included, and nothing else goes."""
     async with sessions.begin() as session:
         await session.execute(
@@ -701,7 +701,7 @@ async def test_what_is_forgotten_goes_in_pieces(sessions: Sessions) -> None:
         assert {int(one) for one in left} == set(range(50))
 
 
-async def test_what_is_long_over_is_forgotten(sessions: Sessions) -> None:
+async def test_jobs_over_for_long_are_deleted(sessions: Sessions) -> None:
     kept, forgotten, waiting = [await enqueue(sessions, f"org-{number}") for number in range(3)]
     async with sessions.begin() as session:
         over = text("UPDATE job SET state = 'done', finished_at = now() - :days * interval '1 day' WHERE id = :id")

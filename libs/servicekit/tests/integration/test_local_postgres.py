@@ -81,7 +81,7 @@ async def test_a_killed_launcher_leaves_nothing_that_hinders_the_next(tmp_path: 
     assert wait_until(lambda: not is_alive(int(pid)), within=10)
 
 
-async def test_a_stale_pid_file_of_somebody_elses_process_is_no_obstacle(postgres: LocalPostgres) -> None:
+async def test_a_stale_pid_file_of_a_foreign_process_is_ignored(postgres: LocalPostgres) -> None:
     url = postgres.create_role_and_database("auth-service")
     postgres.stop()
     pid_file = postgres.directory / "data" / "postmaster.pid"

@@ -274,7 +274,7 @@ async def test_types_that_are_not_known_yet_are_set_aside_and_taken_after_the_up
         assert await session.scalar(text("SELECT count(*) FROM set_aside")) == 0
 
 
-async def test_what_no_version_knows_for_a_month_is_dropped_and_said(
+async def test_messages_unknown_for_a_month_are_dropped_and_logged(
     app: FastAPI, organization: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = (
@@ -307,7 +307,7 @@ async def test_what_no_version_knows_for_a_month_is_dropped_and_said(
         await session.execute(text("DELETE FROM set_aside"))
 
 
-async def test_what_another_replica_has_in_work_is_not_counted_as_begun(
+async def test_a_message_in_work_at_another_replica_is_not_counted(
     app: FastAPI, kafka_server: str, organization: str
 ) -> None:
     runtime, own, subscribers = app.state.runtime, Resources(app.state.runtime.settings), app.state.subscribers
@@ -346,7 +346,7 @@ async def test_a_type_that_the_service_does_not_handle_is_skipped(
     assert await dead_letters(kafka_server, organization) == []
 
 
-async def test_a_passing_failure_is_retried_and_a_lasting_one_rejected(
+async def test_a_transient_failure_is_retried_and_a_permanent_one_rejected(
     client: httpx.AsyncClient, app: FastAPI, producer: Producer, kafka_server: str, organization: str
 ) -> None:
     app.state.resources.failures.extend(TransientError("again") for _ in range(3))
@@ -579,7 +579,7 @@ async def test_a_group_that_rejects_too_much_stops(
     assert len(await dead_letters(kafka_server, organization, all_of_it=True)) == 30
 
 
-async def test_one_church_stops_nobody_else(
+async def test_one_church_stops_no_other(
     client: Served, producer: Producer, app: FastAPI, kafka_server: str, organization: str
 ) -> None:
     await producer.send([record(fact(organization, n + 1, ConnectionClosing)) for n in range(60)])

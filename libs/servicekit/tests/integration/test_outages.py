@@ -115,7 +115,7 @@ async def test_the_service_starts_with_everything_away(
         await eventually(lambda: is_ready(client), within=90)
 
 
-async def test_what_retention_took_is_noticed_and_a_topic_made_anew_is_read(
+async def test_losses_by_retention_are_reported_and_a_recreated_topic_is_read(
     databases: Databases, own_kafka: LocalKafka, keys: KeyRing, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of 12 partitions one loses facts that the group had not taken, and later the whole topic goes."""

@@ -303,7 +303,7 @@ class CountingProducer(Producer):
         self.sizes.append(len(records))
 
 
-async def test_what_comes_right_behind_another_event_is_gathered(
+async def test_events_right_after_another_are_gathered(
     url: str, engine: AsyncEngine, sessions: Sessions, kafka_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("servicekit.kafka.outbox.GATHER_SECONDS", 1.0)
@@ -425,7 +425,7 @@ async def test_only_the_registrys_producer_may_append(sessions: Sessions) -> Non
             await append(session, fact("org"))
 
 
-async def test_what_kafka_would_not_take_never_stands_in_the_way_of_the_others(
+async def test_an_event_that_kafka_refuses_blocks_no_other(
     url: str, engine: AsyncEngine, sessions: Sessions, kafka_server: str
 ) -> None:
     async with sessions.begin() as session:

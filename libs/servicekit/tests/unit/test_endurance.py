@@ -35,7 +35,7 @@ async def test_a_loop_outlives_any_number_of_failures(monkeypatch: pytest.Monkey
     await supervisor.stop()
 
 
-async def test_a_loop_whose_last_words_fail_is_stopped_all_the_same() -> None:
+async def test_a_loop_that_fails_while_stopping_is_stopped() -> None:
     async def step() -> None:
         try:
             await asyncio.Event().wait()
@@ -79,7 +79,7 @@ async def test_a_handler_that_never_comes_back_is_given_up(monkeypatch: pytest.M
         await group._watch()
 
 
-async def test_a_gap_is_told_once_when_fetches_are_answered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_gap_is_reported_once_after_fetches_work_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kafka was away, and the group of the broadcast has outlived it: no partition was assigned anew."""
     told: list[object] = []
     guard = Guard("webhook-gateway.live", "people.record.v1", None, cast("Any", None))

@@ -262,7 +262,7 @@ async def test_one_bad_message_of_a_batch_is_rejected_alone() -> None:
     await process.lanes.stop(1)
 
 
-async def test_a_slow_batch_is_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_messages_of_a_slow_batch_are_handled_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes_module, "BATCH_SECONDS", 0.01)
     world = World()
     for number in range(20):
@@ -275,9 +275,7 @@ async def test_a_slow_batch_is_taken_one_by_one(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("together", [False, True])
-async def test_of_those_at_work_when_processes_die_the_guilty_one_is_found(
-    together: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_deadly_message_among_several_is_found(together: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes_module, "COMMIT_SECONDS", 0.05)  # it dies before those in front of it are committed
     world = World()
     for number in range(40):

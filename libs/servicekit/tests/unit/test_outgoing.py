@@ -27,7 +27,7 @@ async def test_a_cookie_that_an_answer_sets_is_not_sent() -> None:
     assert seen == [None, None, "pco_attempt=own"]
 
 
-def test_every_client_that_our_servers_make_says_what_becomes_of_cookies() -> None:
+def test_every_client_of_our_servers_decides_about_cookies() -> None:
     made = [
         (path.relative_to(ROOT), call.lineno, {keyword.arg for keyword in call.keywords})
         for tree in ("libs", "services", "deploy")

@@ -21,7 +21,7 @@ KEY = (paging.instant, paging.string, paging.number, UUID)
     st.integers(-(2**63) + 1, 2**63 - 1),
     st.uuids(),
 )
-def test_what_a_page_gave_is_read_again(at: datetime, name: str, number: int, last: UUID) -> None:
+def test_a_page_key_survives_encoding(at: datetime, name: str, number: int, last: UUID) -> None:
     assert paging.decode(paging.encode(at.isoformat(), name, number, str(last)), *KEY) == [at, name, number, last]
 
 
@@ -41,7 +41,7 @@ def test_anything_else_is_refused(after: str) -> None:
         (paging.string, "\0"),
     ],
 )
-def test_what_the_database_cannot_compare_is_refused(kind: object, part: int | str) -> None:
+def test_values_that_the_database_cannot_compare_are_refused(kind: object, part: int | str) -> None:
     after = base64.urlsafe_b64encode(json.dumps([part]).encode()).decode()
     with pytest.raises(Invalid):
         paging.decode(after, kind)  # type: ignore[arg-type]

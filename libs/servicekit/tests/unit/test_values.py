@@ -111,13 +111,13 @@ class Wished(BaseModel):
         ({"needed": 1.5}, "Send a whole number."),
     ],
 )
-def test_what_a_caller_reads_of_a_refused_value(values: dict[str, object], said: str) -> None:
+def test_the_sentence_about_a_refused_value(values: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Wished.model_validate({"needed": 1} | values)
     assert [sentence(error) for error in refused.value.errors()] == [said]
 
 
-def test_what_a_caller_reads_of_a_missing_value_and_of_no_object() -> None:
+def test_the_sentences_about_a_missing_value_and_a_wrong_shape() -> None:
     for value, said in (({}, "Is required."), (5, "Send an object.")):
         with pytest.raises(ValidationError) as refused:
             Wished.model_validate(value)
@@ -141,7 +141,7 @@ def test_a_group_stops_when_half_of_the_last_hundred_were_rejected() -> None:
     assert not rejections.allow()
 
 
-def test_one_organization_stops_nobody_and_several_do() -> None:
+def test_one_organization_does_not_stop_a_group_but_several_do() -> None:
     rejections = Rejections("g")
     for _ in range(1000):
         assert rejections.allow()
@@ -215,7 +215,7 @@ def test_logs_are_json_and_know_no_persons(capsys: pytest.CaptureFixture[str]) -
     assert "test_values.py" in third["exception"]
 
 
-async def test_a_task_that_nobody_waited_for_tells_no_persons_data(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_task_without_a_waiter_logs_no_personal_data(capsys: pytest.CaptureFixture[str]) -> None:
     async def quote(personal: str) -> None:
         raise ValueError(personal)
 
@@ -297,7 +297,7 @@ def test_the_key_is_the_one_of_the_fact(key: bytes | None) -> None:
         read(topic, message(key, body))
 
 
-async def test_eventually_says_what_it_last_saw() -> None:
+async def test_eventually_reports_the_last_value() -> None:
     clock = FakeClock()
     clock.advance(5)
     with pytest.raises(AssertionError, match=r"not within 0\.1 s: the reason"):
