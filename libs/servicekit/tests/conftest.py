@@ -4,9 +4,12 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from servicekit.db.sessions import Sessions, make_sessions
 from servicekit.testing import Databases, KeyRing, Served, serve
 
 SUPPORT = str(Path(__file__).parent / "support")
@@ -28,3 +31,23 @@ async def client(app: FastAPI) -> AsyncIterator[Served]:
     """The service on a socket, ready."""
     async with serve(app) as running:
         yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def url(databases: Databases) -> str:
+    """A database of the sample service."""
+    return await databases.create("sample_service")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def engine(url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine on `url`, for tests without the service."""
+    made = create_async_engine(url, pool_size=20)
+    yield made
+    await made.dispose()
+
+
+@pytest.fixture
+def sessions(engine: AsyncEngine) -> Sessions:
+    """Sessions whose events name people-sync as their source."""
+    return make_sessions(engine, "people-sync")

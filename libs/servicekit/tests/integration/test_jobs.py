@@ -16,11 +16,10 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-import pytest_asyncio
 from sample_service.main import Settings, create_app
 from sqlalchemy import delete, func, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from servicekit.clock import elapsed
 from servicekit.db.notify import Listener, Wake
@@ -33,27 +32,10 @@ from servicekit.jobs import queue as jobs
 from servicekit.jobs.queue import LeaseLost
 from servicekit.jobs.worker import Claimer, JobContext, JobWorker
 from servicekit.kafka import inbox
-from servicekit.testing import Databases, KeyRing, eventually, serve
+from servicekit.testing import KeyRing, eventually, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SUPPORT = Path(__file__).parents[1] / "support"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def url(databases: Databases) -> str:
-    return await databases.create("sample_service")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def engine(url: str) -> AsyncIterator[AsyncEngine]:
-    made = create_async_engine(url, pool_size=20)
-    yield made
-    await made.dispose()
-
-
-@pytest.fixture
-def sessions(engine: AsyncEngine) -> Sessions:
-    return make_sessions(engine, "people-sync")
 
 
 @contextmanager

@@ -3,50 +3,32 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from sample_service.main import note_event
 from sample_service.messages import fact
 from sqlalchemy import event, func, select, text, update
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.topics import Provision
 from servicekit.context import flow
 from servicekit.db.notify import Listener, Wake
-from servicekit.db.sessions import Sessions, make_sessions
+from servicekit.db.sessions import Sessions
 from servicekit.db.tables import OUTBOX
 from servicekit.http.health import NotReady
 from servicekit.kafka.outbox import CHANNEL, Relay, append, append_all, transactional_id_of
 from servicekit.kafka.producer import KafkaUnavailable, Producer, Record
 from servicekit.kafka.provision import provision
 from servicekit.telemetry import METRICS
-from servicekit.testing import Databases, eventually
+from servicekit.testing import eventually
 from servicekit.testing.time import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 TOPIC = "webhooks.outcome.v1"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def url(databases: Databases) -> str:
-    return await databases.create("sample_service")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def engine(url: str) -> AsyncIterator[AsyncEngine]:
-    made = create_async_engine(url, pool_size=20)
-    yield made
-    await made.dispose()
-
-
-@pytest.fixture
-def sessions(engine: AsyncEngine) -> Sessions:
-    return make_sessions(engine, "people-sync")
 
 
 class CrashingProducer(Producer):
