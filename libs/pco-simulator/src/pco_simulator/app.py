@@ -23,7 +23,8 @@ from urllib.parse import parse_qsl, unquote
 import orjson
 from starlette.requests import Request
 
-from pco_simulator import calendar, current, uploads
+from pco_simulator import current, uploads
+from pco_simulator.calendar import api as calendar
 from pco_simulator.control import control_api
 from pco_simulator.exchange import HTML, JSON, ApiRequest, ApiResponse, Caller
 from pco_simulator.faults import (
@@ -102,6 +103,10 @@ _PRODUCTS: dict[str, Callable[[Any, ApiRequest], ApiResponse]] = {
     "calendar": calendar.handle,
     "current": current.handle,
 }
+
+
+_OPENED: dict[str, Callable[[Any, Caller], bool]] = {"people": people.is_open_to, "calendar": calendar.is_open_to}
+"""Whether a person may open a product."""
 
 
 class _Connection(Exception):
@@ -336,7 +341,8 @@ class Edge:
         needed = _PRODUCT_SCOPES[name]
         if needed and not needed & caller.scopes:
             return self._denied("scope")
-        if self._sim.settings.error_hints and name == "people" and not people.is_open_to(self._sim.world, caller):
+        opens = _OPENED.get(name) if self._sim.settings.error_hints else None
+        if opens is not None and not opens(self._sim.world, caller):
             return self._denied("product")
         if call.refusal is None:
             response = product(self._sim.world, self._request(call, caller, query))

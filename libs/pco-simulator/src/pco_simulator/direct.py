@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 import orjson
 
 from pco_simulator import current
+from pco_simulator.calendar import api as calendar
+from pco_simulator.calendar.kind import ROOT as CALENDAR
 from pco_simulator.exchange import ApiRequest, ApiResponse, Caller
 from pco_simulator.people import api as people
 from pco_simulator.world import Clock, World
@@ -108,8 +110,12 @@ class Direct:
             now=self.world.clock.now().astimezone(UTC),
             base_url=self.base_url,
         )
-        product = current if parts.path.startswith(current.ROOT) else people
-        answer: ApiResponse = product.handle(self.world, request)
+        handle = people.handle
+        if parts.path.startswith(current.ROOT):
+            handle = current.handle
+        elif parts.path.startswith(CALENDAR):
+            handle = calendar.handle
+        answer: ApiResponse = handle(self.world, request)
         return Answer(answer.status, answer.content_type, answer.headers, answer.body)
 
 

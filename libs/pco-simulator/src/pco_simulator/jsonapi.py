@@ -355,6 +355,10 @@ class Source:
     kinds: Mapping[str, type_of_value]
     derived: Derived = field(default_factory=dict)
     searches: Searches = field(default_factory=dict)
+    unlisted: frozenset[str] = frozenset()
+    """Filters that work though `meta.can_query_by` does not name them."""
+    implied: Callable[[View, Sequence[Condition]], list[Condition]] | None = None
+    """Conditions that follow from the given ones and that an index answers faster."""
 
 
 def _tests(view: View, source: Source, conditions: Sequence[Condition]) -> list[Callable[[Row], bool]]:
@@ -399,11 +403,10 @@ def select(
     tests = _tests(view, source, conditions)
     if rows is None:
         if plain:
-            entries = view.entries(source.type, order)
             get = view.get
             return [
                 entry[-1]
-                for entry in entries
+                for entry in _stretch(view, source, conditions, order)
                 if (row := get(source.type, entry[-1])) is not None and all(test(row) for test in tests)
             ]
         rows = list(view.all(source.type))
@@ -442,6 +445,17 @@ def _by_index(view: View, source: Source, conditions: Sequence[Condition], order
     return None
 
 
+def _stretch(view: View, source: Source, conditions: Sequence[Condition], order: Order) -> list[tuple[Any, ...]]:
+    """The sorted index, cut to what the conditions on its first field admit."""
+    entries = view.entries(source.type, order)
+    if order and not order[0][1]:
+        ranged = [condition for condition in conditions if condition.field == order[0][0]]
+        if ranged and _is_range(source, ranged, order[0][0]):
+            begin, end = _bounds(entries, ranged)
+            return entries[begin:end]
+    return entries
+
+
 def _is_range(source: Source, conditions: Sequence[Condition], name: str) -> bool:
     return source.kinds.get(name) in ("date", "date_time") and all(
         condition.field == name and condition.op in (*_RANGES, "eq") for condition in conditions
@@ -470,7 +484,7 @@ def _candidates(view: View, source: Source, conditions: Sequence[Condition]) -> 
             ids = view.exact(source.type, condition.field, condition.value)
             if ids is not None:
                 return [row for i in ids if (row := view.get(source.type, i)) is not None]
-    for name in ("updated_at", "created_at"):
+    for name in ("updated_at", "created_at", "starts_at"):
         ranged = [condition for condition in conditions if condition.field == name]
         if ranged and _is_range(source, ranged, name):
             entries = view.entries(source.type, ((name, False),))

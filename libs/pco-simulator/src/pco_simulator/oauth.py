@@ -22,7 +22,7 @@ from pco_simulator.forms import form_of
 from pco_simulator.pages import templates
 from pco_simulator.settings import Settings
 from pco_simulator.tokens import SCOPES, AuthorizationCode, Client, Grant, Token, TokenStore
-from pco_simulator.world import Login, World
+from pco_simulator.world import CALENDAR_ROLES, Login, World
 
 _LOGIN_COOKIE = "pco_simulator_login"
 _IN_WORDS = {
@@ -99,8 +99,7 @@ def _roles(login: Login, scopes: Collection[str]) -> list[str]:
     """A person's role in each requested product."""
     roles = {
         "people": login.people_permissions if "people" in login.products else None,
-        # Calendar's own roles are not simulated.
-        "calendar": "has access" if "calendar" in login.products else None,
+        "calendar": None if login.calendar_role == CALENDAR_ROLES[0] else login.calendar_role,
     }
     return [f"{product.title()}: {role or 'no access'}" for product, role in roles.items() if product in scopes]
 

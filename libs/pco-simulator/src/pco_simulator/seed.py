@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from pco_simulator.calendar import seeding as calendar
 from pco_simulator.world import Login, Organization
 
 
@@ -145,6 +146,7 @@ def churches(*, people: int, seed: int, churches: int) -> Iterator[SeededChurch]
     between 20 and 200."""
     ids = _Ids(random.Random(f"{seed}/ids"))  # noqa: S311 - reproducible on purpose
     fields = _Ids(random.Random(f"{seed}/fields"))  # noqa: S311
+    calendars = calendar.Ids(random.Random(f"{seed}/calendars"))  # noqa: S311
     for number in range(churches):
         known = _ORGANIZATIONS[number] if number < len(_ORGANIZATIONS) else _organization(number)
         size = people if number == 0 else min(max(people // 10, 20), 200)
@@ -161,6 +163,20 @@ def churches(*, people: int, seed: int, churches: int) -> Iterator[SeededChurch]
         church = _Builder(organization, ids, rng, size).build()
         _add_custom_fields(church, fields, random.Random(f"{seed}/fields/{number}"))  # noqa: S311
         _add_about_adults(church, random.Random(f"{seed}/adults/{number}"))  # noqa: S311
+        # Of an own random generator as well, so that calendars change no seeded person.
+        church.rows.update(
+            calendar.rows(
+                zone=organization.time_zone,
+                staff=[
+                    (int(login.person_id), "calendar" in login.products, login.organization_administrator)
+                    for login in church.logins
+                ],
+                size=size,
+                number=number,
+                draw=calendars.draw,
+                rng=random.Random(f"{seed}/calendars/{number}"),  # noqa: S311
+            )
+        )
         yield church
 
 

@@ -116,6 +116,19 @@ class Settings(BaseModel):
     default_version: Annotated[str, AfterValidator(_is_a_version)] = "2025-11-10"
     """People version for a request without `X-PCO-API-Version` (the application's console setting)."""
 
+    calendar_default_version: Annotated[str, AfterValidator(_is_a_version)] = "2022-07-07"
+    """Calendar version for a request without `X-PCO-API-Version`."""
+    calendar_writes: Literal["read-only", "writable"] = "read-only"
+    """Whether events can be written through the API. `read-only`: POST is refused as recorded
+    (planningcenter/developers#1433, #1468, #1481), PATCH and DELETE are no routes. `writable`: events and instances
+    can be created, changed and deleted, as their schemas promise; everything about that world is unconfirmed."""
+    content_touches_updated_at: bool = False
+    """Whether a change of name, location or description moves `updated_at` of events and their instances
+    (planningcenter/developers#1385: not of instances; of events unconfirmed)."""
+    all_day_times: Literal["local_midnight", "last_second", "utc_midnight"] = "local_midnight"
+    """How all-day instances written from now on stand in UTC (unconfirmed): from local midnight to local midnight,
+    until the second before it, or from midnight to midnight UTC, whatever the church's zone."""
+
     background_edits_per_second: Annotated[float, Field(ge=0, le=1000)] = 0
     """Edits per second by a background editor: random people of every church get a new value in
     `background_edit_attribute`."""

@@ -96,6 +96,10 @@ class Simulator:
         self.world.early_birthdates = changed.early_birthdates
         self.world.household_roles = changed.household_roles
         self.world.default_version = changed.default_version
+        self.world.calendar_default_version = changed.calendar_default_version
+        self.world.calendar_writes = changed.calendar_writes
+        self.world.content_touches_updated_at = changed.content_touches_updated_at
+        self.world.all_day_times = changed.all_day_times
         self.journal.resize(changed.journal_requests, changed.journal_writes)
         self._settings_changed.set()
         return self.settings

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pco_simulator import seed as seeding
-from pco_simulator.people.catalog import KINDS, new_tables
+from pco_simulator.catalog import KINDS, new_tables
 from pco_simulator.rows import Row
 from pco_simulator.storage import Store
 from pco_simulator.world import Clock, Login, Organization, Shape, World, kept

@@ -12,6 +12,11 @@ from zoneinfo import ZoneInfo
 from pco_simulator.rows import DEFAULTS, Row, Table, View
 from pco_simulator.storage import Store
 
+CALENDAR_ACCESS = "CalendarAccess"
+"""Table of roles in Calendar, by the person's id."""
+CALENDAR_ROLES = ("No Access", "Viewer", "Editor", "Administrator")
+"""Roles in Calendar; the first may not open it, the second not write (the names are unconfirmed)."""
+
 FEWEST = 5
 """Minimum number of people in the first church: those who can log in."""
 
@@ -114,6 +119,8 @@ class Login:
     organization_administrator: bool
     products: frozenset[str]
     """Products the person may open: `people`, `calendar`."""
+    calendar_role: str = CALENDAR_ROLES[0]
+    """Role in Calendar, one of `CALENDAR_ROLES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +129,11 @@ class Mutation:
 
     organization_id: str
     type: str
-    """JSON:API type: `Person`, `Email`, `PhoneNumber`, `Address`, `Household`, `HouseholdMembership`, ..."""
+    """JSON:API type: `Person`, `Email`, `PhoneNumber`, `Address`, `Household`, `HouseholdMembership`, `Event`,
+    `EventInstance`, `EventRequest`, ..."""
     id: str
-    kind: Literal["created", "updated", "destroyed"]
+    kind: Literal["created", "updated", "destroyed", "approved"]
+    """`approved`: an `EventRequest`, beside the update that shows it."""
     at: datetime
     by: str
     """Author of the change: `api:<client id>`, `person` for a human at Planning Center, or `merge`."""
@@ -167,6 +176,13 @@ class Change:
         self._note(type_, row.id, "created")
         return row
 
+    def insert(self, type_: str, id_: int, attrs: Mapping[str, Any]) -> Row:
+        """A new row under an id that another table gave."""
+        row = Row(id_, kept(attrs))
+        self._put(type_, row)
+        self._note(type_, id_, "created")
+        return row
+
     def update(self, type_: str, row: Row, attrs: Mapping[str, Any], *, quiet: bool = False) -> Row:
         """Update `row` with `attrs`; `quiet`: listeners are not notified (a demoted primary)."""
         new = Row(row.id, kept({**row.attrs, **attrs}))
@@ -198,7 +214,11 @@ class Change:
         elapsed = self.world.clock.elapsed()
         table.forget_changes(elapsed - self.world.lag.largest if self._elapsed is not None else elapsed)
 
-    def _note(self, type_: str, id_: int, kind: Literal["created", "updated", "destroyed"]) -> None:
+    def approve(self, type_: str, row: Row) -> None:
+        """Tell the listeners that a row was approved."""
+        self._note(type_, row.id, "approved")
+
+    def _note(self, type_: str, id_: int, kind: Literal["created", "updated", "destroyed", "approved"]) -> None:
         self.mutations.append(Mutation(self.church.organization.id, type_, str(id_), kind, self.at, self.by))
 
 
@@ -230,6 +250,15 @@ class World:
         """Larger integers are refused with `integer_out_of_range` (the bound is unconfirmed)."""
         self.default_version = "2025-11-10"
         """People version for an application that sends no `X-PCO-API-Version` (its console setting)."""
+        self.calendar_default_version = "2022-07-07"
+        """Calendar version for an application that sends no `X-PCO-API-Version`."""
+        self.calendar_writes = "read-only"
+        """Whether events can be written through the API: `read-only`, as the vendor is, or `writable`."""
+        self.content_touches_updated_at = False
+        """Whether a change of name, location or description moves `updated_at` of an event and its instances. Of
+        instances it was reported not to (planningcenter/developers#1385); of events it is unconfirmed."""
+        self.all_day_times = "local_midnight"
+        """How all-day instances stand in UTC; see the setting."""
         self._churches: dict[str, Church] = {}
         self._logins: list[Login] = []
         self._next_ids: dict[str, int] = {}
@@ -279,9 +308,12 @@ class World:
         """The login of a person with the current permissions, or None."""
         for login in self._logins:
             if (login.organization_id, login.person_id) == (organization_id, person_id):
-                row = self.church(organization_id).tables["Person"].rows.get(int(person_id))
+                tables = self.church(organization_id).tables
+                row = tables["Person"].rows.get(int(person_id))
                 if row is None:
                     return None
+                access = tables[CALENDAR_ACCESS].rows.get(row.id)
+                role = CALENDAR_ROLES[2 if "calendar" in login.products else 0]
                 return Login(
                     organization_id=organization_id,
                     person_id=person_id,
@@ -292,6 +324,7 @@ class World:
                     people_permissions=row.get("people_permissions"),
                     organization_administrator=row.get("site_administrator"),
                     products=login.products,
+                    calendar_role=role if access is None else access.attrs["role"],
                 )
         return None
 
@@ -305,7 +338,7 @@ class World:
         return View(self.church(organization_id).tables, as_of)
 
     def truth(self, organization_id: str) -> dict[str, int]:
-        """Number of rows now: people, emails, phone_numbers, addresses, households, ..."""
+        """Number of rows now: people, emails, phone_numbers, addresses, households, ..., events, event_instances."""
         tables = self.church(organization_id).tables
         return {
             name: len(tables[type_].rows)
@@ -317,6 +350,8 @@ class World:
                 ("households", "Household"),
                 ("household_memberships", "HouseholdMembership"),
                 ("person_mergers", "PersonMerger"),
+                ("events", "Event"),
+                ("event_instances", "EventInstance"),
             )
         }
 
@@ -357,6 +392,9 @@ class World:
                     household.cache = None
             for id_ in tables["Household"].children["primary_contact_id"].get(row.id, ()):
                 tables["Household"].rows[id_].cache = None
+        elif type_ == "Event":
+            for id_ in tables["EventInstance"].children["event_id"].get(row.id, ()):
+                tables["EventInstance"].rows[id_].cache = None
         elif type_ == "HouseholdMembership":
             household = tables["Household"].rows.get(row.attrs["household_id"])
             if household is not None:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from pco_simulator.direct import SetClock
+from pco_simulator.kind import Context, Kind
 from pco_simulator.people import rules
 from pco_simulator.people.catalog import COLLECTIONS, KINDS
 from pco_simulator.people.households import HOUSEHOLD_MEMBERSHIP
-from pco_simulator.people.kind import ROOT, Context, Kind
+from pco_simulator.people.kind import ROOT
 from pco_simulator.people.organization import ORGANIZATION
 from pco_simulator.rows import Row
 from pco_simulator.state import open_world

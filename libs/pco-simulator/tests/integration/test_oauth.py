@@ -330,7 +330,7 @@ def test_scope_of_the_product_is_needed(application: Application) -> None:
     ("scope", "words"),
     [
         ("people", {"People: Manager", "People: Editor", "People: Viewer", "People: no access"}),
-        ("calendar", {"Calendar: has access", "Calendar: no access"}),
+        ("calendar", {"Calendar: Administrator", "Calendar: Editor", "Calendar: no access"}),
         ("openid", set()),
     ],
 )

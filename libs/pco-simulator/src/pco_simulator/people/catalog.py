@@ -1,13 +1,12 @@
-"""Every resource by its type and by its collection, and the tables of a church."""
+"""Every resource of People by its type and by its collection."""
 
+from pco_simulator.kind import NOTHING, Kind
 from pco_simulator.people.contacts import ADDRESS, EMAIL, PHONE_NUMBER
 from pco_simulator.people.custom_fields import FIELD_OPTION
 from pco_simulator.people.households import HOUSEHOLD, HOUSEHOLD_MEMBERSHIP
-from pco_simulator.people.kind import Kind
 from pco_simulator.people.organization import ORGANIZATION
 from pco_simulator.people.person import PERSON
-from pco_simulator.people.references import EMPTY_OF_ORGANIZATION, NOTHING, PERSON_MERGER, REFERENCES
-from pco_simulator.rows import Table
+from pco_simulator.people.references import EMPTY_OF_ORGANIZATION, PERSON_MERGER, REFERENCES
 
 KINDS: dict[str, Kind] = {
     kind.type: kind
@@ -40,10 +39,3 @@ COLLECTIONS: dict[str, Kind] = {
 """Top-level collections; `household_memberships` is absent (recorded 404)."""
 
 CONTACTS: dict[str, Kind] = {"emails": EMAIL, "phone_numbers": PHONE_NUMBER, "addresses": ADDRESS}
-
-
-def new_tables() -> dict[str, Table]:
-    """Empty tables for a church."""
-    return {
-        type_: Table(type_, kind.source.kinds, parents=kind.parents, exact=kind.exact) for type_, kind in KINDS.items()
-    }

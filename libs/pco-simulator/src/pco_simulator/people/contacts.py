@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pco_simulator.jsonapi import Source
-from pco_simulator.people.kind import FIRST_SHAPE_ENDS, Context, Kind, fixed, ref
+from pco_simulator.kind import Context, Kind, fixed, ref
+from pco_simulator.people.kind import FIRST_SHAPE_ENDS
 from pco_simulator.rows import Row
 
 _STREET_LINES = "2023-03-21"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pco_simulator.jsonapi import Source
-from pco_simulator.people.kind import Context, Kind, fixed, ref, stored
+from pco_simulator.kind import Context, Kind, fixed, ref, stored
 from pco_simulator.rows import Row
 
 _STAMPED_FIELD_DATA = "2026-06-04"
@@ -69,6 +69,7 @@ FIELD_DATUM = Kind(
     can_query=_datum_names("field_definition_id"),
     links=_datum_links,
     can_include=("field_definition", "field_option", "tab"),
+    extended=frozenset({"field_definition"}),
     parents=("person_id",),
 )
 
@@ -100,6 +101,7 @@ FIELD_DEFINITION = Kind(
         "tab": f"{context.root}/field_definitions/{row.id}/tab",
     },
     can_include=("field_options", "tab"),
+    extended=frozenset({"tab"}),
     can_filter=("include_deleted",),
     parents=("tab_id",),
 )

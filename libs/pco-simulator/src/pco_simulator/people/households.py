@@ -3,8 +3,8 @@
 from typing import Any
 
 from pco_simulator.jsonapi import Source
+from pco_simulator.kind import Context, Kind, fixed, ref
 from pco_simulator.people.contacts import person_ref
-from pco_simulator.people.kind import Context, Kind, fixed, ref
 from pco_simulator.people.person import person_name
 from pco_simulator.rows import Row, View
 
@@ -81,6 +81,7 @@ HOUSEHOLD = Kind(
     can_query=fixed("name", "member_count", "primary_contact_name", "created_at", "updated_at"),
     links=_household_links,
     can_include=("people",),
+    extended=frozenset({"people"}),
     parents=("primary_contact_id",),
     depends_on_others=True,
 )
@@ -125,6 +126,7 @@ HOUSEHOLD_MEMBERSHIP = Kind(
     can_query=fixed("person_name", "pending"),
     links=_membership_links,
     can_include=("household", "person"),
+    extended=frozenset({"person"}),
     parents=("household_id", "person_id"),
     depends_on_others=True,
 )

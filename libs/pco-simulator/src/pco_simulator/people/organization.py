@@ -3,7 +3,8 @@
 from typing import Any
 
 from pco_simulator.jsonapi import Source
-from pco_simulator.people.kind import FIRST_SHAPE_ENDS, Context, Kind, fixed, nothing
+from pco_simulator.kind import Context, Kind, fixed, nothing
+from pco_simulator.people.kind import FIRST_SHAPE_ENDS
 from pco_simulator.rows import Row
 
 _ORGANIZATION_LINKS = (

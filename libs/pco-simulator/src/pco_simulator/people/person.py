@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from pco_simulator.jsonapi import Source
+from pco_simulator.kind import Context, Kind, ref
 from pco_simulator.people import searches
-from pco_simulator.people.kind import FIRST_SHAPE_ENDS, Context, Kind, ref
+from pco_simulator.people.kind import FIRST_SHAPE_ENDS
 from pco_simulator.rows import Row, View, type_of_value
 
 _HTML = "https://people.planningcenteronline.com/people/AC"
@@ -219,5 +220,6 @@ PERSON = Kind(
     can_include=PERSON_INCLUDES,
     can_filter=("created_since", "admins", "organization_admins"),
     only_with_fields=frozenset({"directory_shared_info", "mfa_configured", "stripe_customer_identifier"}),
+    extended=frozenset({"primary_campus"}),
     exact=("remote_id",),
 )

@@ -3,8 +3,8 @@
 from typing import Any
 
 from pco_simulator.jsonapi import Source
+from pco_simulator.kind import Context, Kind, fixed, nothing, ref
 from pco_simulator.people.custom_fields import FIELD_DATUM, FIELD_DEFINITION, TAB
-from pco_simulator.people.kind import Context, Kind, fixed, nothing, ref
 from pco_simulator.rows import Row, type_of_value
 
 
@@ -137,17 +137,6 @@ REFERENCES = {
     "tabs": TAB,
 }
 """Read-only collections, apart from `field_data`; `school_options` is always empty."""
-
-NOTHING = Kind(
-    type="Nothing",
-    source=Source("Nothing", {}),
-    attributes=nothing,
-    relationships=nothing,
-    self_path=lambda row: f"/{row.id}",
-    can_order=fixed(),
-    can_query=fixed(),
-)
-"""The kind of collections that exist and are empty, because their records are outside this simulator."""
 
 EMPTY_OF_PERSON = (
     "apps", "background_checks", "connected_people", "message_groups", "messages", "notes", "person_apps",

@@ -1,0 +1,1 @@
+"""Planning Center Calendar v2."""
