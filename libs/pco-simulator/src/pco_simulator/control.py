@@ -5,7 +5,8 @@ Described by its own OpenAPI, `/_sim/openapi.json`. It asks for no credentials.
 
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -14,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pco_simulator.calendar.importer import Outcome
 from pco_simulator.faults import ChangeSettings, Fault, FaultState, Mutation, Refuse, Script
 from pco_simulator.journal import Entry
 from pco_simulator.settings import Settings
@@ -56,6 +58,15 @@ class EndGrants(_Model):
     client_id: str | None = None
 
 
+class NewFeed(_Model):
+    """An iCal feed to subscribe to."""
+
+    url: str
+    name: str = "iCal feed"
+    published: bool = True
+    """Whether its events are visible in Church Center."""
+
+
 class GrantState(_Model):
     """A consent and how its tokens stand; token values are not shown."""
 
@@ -90,6 +101,7 @@ def control_api(simulator: Simulator) -> FastAPI:
     _add_faults(api, simulator)
     _add_journal(api, simulator)
     _add_world(api, simulator)
+    _add_calendar(api, simulator)
     _add_tokens(api, simulator)
     return api
 
@@ -253,6 +265,7 @@ def _add_world(api: FastAPI, simulator: Simulator) -> None:
                         "people_permissions": login.people_permissions,
                         "organization_administrator": login.organization_administrator,
                         "products": sorted(login.products),
+                        "calendar_role": login.calendar_role,
                     }
                     for login in world.logins
                     if login.organization_id == church.id
@@ -286,12 +299,73 @@ def _add_world(api: FastAPI, simulator: Simulator) -> None:
         Mutations before a refused one stay applied.
         """
         known(organization_id)
-        try:
+        with _told():
             return [simulator.mutator.apply(each, organization_id) for each in mutations]
-        except KeyError as error:
-            raise HTTPException(404, f"Not found: {error.args[0] if error.args else error}") from error
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from error
+
+
+def _add_calendar(api: FastAPI, simulator: Simulator) -> None:
+    world, feeds = simulator.world, simulator.feeds
+
+    def known(organization_id: str) -> str:
+        if organization_id not in world.organizations:
+            raise HTTPException(404, f"There is no organization {organization_id}.")
+        return organization_id
+
+    @api.get("/_sim/organizations/{organization_id}/events", tags=["calendar"])
+    async def events(organization_id: str, event_id: int | None = None) -> list[dict[str, Any]]:
+        """Events as they are now, each with its `instances` by start; values as stored, absent ones omitted."""
+        view = world.view(known(organization_id))
+        rows = [row for (id_,) in view.entries("Event", ()) if (row := view.get("Event", id_)) is not None]
+        return [
+            {
+                "id": str(row.id),
+                **row.attrs,
+                "instances": [
+                    {"id": str(each.id), **each.attrs}
+                    for each in sorted(
+                        view.children("EventInstance", "event_id", row.id),
+                        key=lambda each: (each.attrs.get("starts_at") or "", each.id),
+                    )
+                ],
+            }
+            for row in rows
+            if event_id in {None, row.id}
+        ]
+
+    @api.get("/_sim/organizations/{organization_id}/feeds", tags=["calendar"])
+    async def list_feeds(organization_id: str) -> list[dict[str, Any]]:
+        """The feeds of a church, those of other products included."""
+        view = world.view(known(organization_id))
+        return [{"id": str(row.id), **row.attrs} for row in view.all("Feed")]
+
+    @api.post("/_sim/organizations/{organization_id}/feeds", tags=["calendar"], status_code=201)
+    async def subscribe(organization_id: str, new: NewFeed) -> dict[str, str]:
+        """Subscribe to an iCal feed as staff of a church would; it is read by `refresh`."""
+        with _told():
+            return {"id": feeds.subscribe(known(organization_id), new.url, new.name, published=new.published)}
+
+    @api.post("/_sim/organizations/{organization_id}/feeds/{feed_id}/refresh", tags=["calendar"])
+    async def refresh(organization_id: str, feed_id: str) -> Outcome:
+        """Read a feed now; gives how many events that changed."""
+        with _told():
+            return await feeds.refresh(known(organization_id), feed_id)
+
+    @api.delete("/_sim/organizations/{organization_id}/feeds/{feed_id}", tags=["calendar"], status_code=204)
+    async def unsubscribe(organization_id: str, feed_id: str) -> None:
+        """End a subscription and delete its events."""
+        with _told():
+            feeds.end(known(organization_id), feed_id)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Refusals as errors of HTTP."""
+    try:
+        yield
+    except KeyError as error:
+        raise HTTPException(404, f"Not found: {error.args[0] if error.args else error}") from error
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
 
 
 def _add_tokens(api: FastAPI, simulator: Simulator) -> None:

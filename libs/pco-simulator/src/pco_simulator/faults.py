@@ -130,12 +130,14 @@ class EndToken(_Model):
 class Mutation(_Model):
     """One change by staff at Planning Center.
 
-    Ids may be `$1`, `$2`, ...: groups of the script's `path` expression; `random` is some person of the church;
-    `last` is the person created last by a mutation.
+    Ids may be `$1`, `$2`, ...: groups of the script's `path` expression; `random` is some person of the church, or some
+    row of a type of Calendar; `last` is the person, or event, created last by a mutation.
     """
 
     op: Literal["create", "edit", "delete", "merge", "move", "set_raw"]
-    """`create` also makes a `Household` of `name` and `person_ids`, the first of whom is its primary contact.
+    """`create` also makes a `Household` of `name` and `person_ids`, the first of whom is its primary contact, an
+    `Event` with its instances, a further `EventInstance` of the event `id`, and by `EventRequest` a pending event that
+    a form asks for. `edit` of `CalendarAccess` sets the `role` of the person `id`.
 
     `move` takes a person (`id`) to `household_id`, out of `from_household_id` or else of all others; null: to none.
     `set_raw` edits past every rule: what the vendor has from elsewhere and delivers though it would refuse it, such as

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from pco_simulator.calendar import catalog as calendars
+from pco_simulator.calendar import rules as calendar
 from pco_simulator.jsonapi import Refused
 from pco_simulator.people import rules
 from pco_simulator.rows import Row, parse_id
@@ -64,7 +66,10 @@ class Human:
     def edit(self, organization_id: str, type_: str, id_: str, attributes: Mapping[str, Any]) -> None:
         """A human edits a row of any type. `KeyError` when unknown, `ValueError` when refused."""
         with self._by_hand(organization_id) as change:
-            rules.update(change, type_, _row(change, type_, id_), attributes, {})
+            if type_ in calendars.KINDS:
+                calendar.update(change, type_, _row(change, type_, id_), attributes)
+            else:
+                rules.update(change, type_, _row(change, type_, id_), attributes, {})
 
     def create_household(self, organization_id: str, attributes: Mapping[str, Any]) -> str:
         """A human makes a household of `name` and `person_ids`; the first is its primary contact; gives the id."""
@@ -91,12 +96,15 @@ class Human:
         `KeyError` when the row is unknown, `ValueError` for an unknown attribute or a value that no index can sort.
         """
         with self._by_hand(organization_id) as change:
-            rules.set_raw(change, type_, _row(change, type_, id_), attributes)
+            raw = calendar.set_raw if type_ in calendars.KINDS else rules.set_raw
+            raw(change, type_, _row(change, type_, id_), attributes)
 
     def delete(self, organization_id: str, type_: str, id_: str) -> None:
-        """A human deletes a row (a person with all contacts and memberships). `KeyError` when unknown."""
+        """A human deletes a row (a person with all contacts and memberships, an event with all its instances).
+        `KeyError` when unknown."""
         with self._by_hand(organization_id) as change:
-            rules.delete(change, type_, _row(change, type_, id_))
+            delete = calendar.delete if type_ in calendars.KINDS else rules.delete
+            delete(change, type_, _row(change, type_, id_))
 
     def merge_people(self, organization_id: str, keep_id: str, remove_id: str) -> str:
         """A human merges two people: children and memberships move with their ids, the removed person is gone,
@@ -104,6 +112,31 @@ class Human:
         with self._by_hand(organization_id, by="merge") as change:
             merger = rules.merge(change, _row(change, "Person", keep_id), _row(change, "Person", remove_id))
         return str(merger.id)
+
+    # -- calendar --------------------------------------------------------------------------------------------
+
+    def create_event(self, organization_id: str, attributes: Mapping[str, Any]) -> str:
+        """A human creates an event with its instance, or (`repeats` and `count` or `until`) with those of a series;
+        gives the event's id. See `calendar.rules` for attributes; `ValueError` says what is wrong with them."""
+        owner = int(self._world.administrator(organization_id).person_id)
+        with self._by_hand(organization_id) as change:
+            return str(calendar.schedule(change, attributes, owner).id)
+
+    def create_instance(self, organization_id: str, event_id: str, attributes: Mapping[str, Any]) -> str:
+        """A human adds an occurrence to an event; gives its id."""
+        with self._by_hand(organization_id) as change:
+            return str(calendar.create_instance(change, _row(change, "Event", event_id), attributes).id)
+
+    def request_event(self, organization_id: str, attributes: Mapping[str, Any], person_id: str | None) -> str:
+        """Somebody asks for an event by a form; gives the pending event's id."""
+        with self._by_hand(organization_id) as change:
+            person = None if person_id is None else _row(change, "Person", person_id).id
+            return str(calendar.request_event(change, attributes, person).id)
+
+    def set_calendar_role(self, organization_id: str, person_id: str, role: str) -> None:
+        """An administrator gives a person a role in Calendar, one of `world.CALENDAR_ROLES`."""
+        with self._by_hand(organization_id) as change:
+            calendar.set_role(change, _row(change, "Person", person_id), role)
 
     @contextmanager
     def _by_hand(self, organization_id: str, by: str = "person") -> Iterator[Change]:

@@ -3,10 +3,11 @@
 import random
 from typing import Any
 
+from pco_simulator.calendar.catalog import KINDS as CALENDAR
 from pco_simulator.faults import Mutation
 from pco_simulator.human import Human
+from pco_simulator.world import CALENDAR_ACCESS, World
 from pco_simulator.world import Mutation as Change
-from pco_simulator.world import World
 
 _OF_A_PERSON = frozenset({"Email", "PhoneNumber", "Address", "HouseholdMembership"})
 
@@ -49,7 +50,7 @@ class Mutator:
         self._human = human
         self._chance = random.Random(seed)  # noqa: S311 - who gets edited, not a secret
         self._people: dict[str, _Ids] = {}
-        self._last_created: dict[str, str] = {}
+        self._last_created: dict[tuple[str, str], str] = {}
         self._edits = 0
         world.mutations.append(self._follow)
 
@@ -62,15 +63,12 @@ class Mutator:
         if organization_id not in self._world.organizations:
             raise KeyError(f"organization {organization_id}")
         attributes: dict[str, Any] = mutation.attributes
-        id_ = "" if _needs_no_id(mutation) else self._resolve(mutation.id, organization_id, groups)
+        id_ = "" if _needs_no_id(mutation) else self._resolve(mutation.id, organization_id, groups, _target(mutation))
         match mutation.op:
-            case "create" if mutation.type == "Person":
-                id_ = self._human.create_person(organization_id, attributes)
-                self._last_created[organization_id] = id_
-            case "create" if mutation.type in _OF_A_PERSON:
-                id_ = self._human.create(organization_id, mutation.type, attributes, person_id=id_)
-            case "create" if mutation.type == "Household":
-                id_ = self._human.create_household(organization_id, attributes)
+            case "create":
+                id_ = self._create(mutation, organization_id, id_)
+            case "edit" if mutation.type == CALENDAR_ACCESS:
+                self._human.set_calendar_role(organization_id, id_, attributes.get("role", ""))
             case "create":
                 raise ValueError(f"a {mutation.type} cannot be created here; use the API")
             case "edit":
@@ -82,10 +80,32 @@ class Mutator:
             case "delete":
                 self._human.delete(organization_id, mutation.type, id_)
             case "merge":
-                remove_id = self._resolve(mutation.remove_id, organization_id, groups, other_than=id_)
+                remove_id = self._resolve(mutation.remove_id, organization_id, groups, "Person", id_)
                 id_ = self._human.merge_people(organization_id, id_, remove_id)
                 return {"op": "merge", "type": "PersonMerger", "id": id_}
         return {"op": mutation.op, "type": mutation.type, "id": id_}
+
+    def _create(self, mutation: Mutation, organization_id: str, id_: str) -> str:
+        """The new row's id; `id_`: the person, or event, that it belongs to."""
+        human, attributes = self._human, mutation.attributes
+        match mutation.type:
+            case "Person":
+                created = human.create_person(organization_id, attributes)
+            case type_ if type_ in _OF_A_PERSON:
+                created = human.create(organization_id, type_, attributes, person_id=id_)
+            case "Household":
+                created = human.create_household(organization_id, attributes)
+            case "Event":
+                created = human.create_event(organization_id, attributes)
+            case "EventInstance":
+                created = human.create_instance(organization_id, id_, attributes)
+            case "EventRequest":
+                given = dict(attributes)
+                return human.request_event(organization_id, given, given.pop("person_id", None))
+            case _:
+                raise ValueError(f"a {mutation.type} cannot be created here; use the API")
+        self._last_created[organization_id, mutation.type] = created
+        return created
 
     def edit_somebody(self, attribute: str) -> None:
         """Give one random person of each church a new value; a church without candidates is skipped."""
@@ -97,11 +117,23 @@ class Mutator:
                 continue
             self._human.edit_person(organization_id, id_, {attribute: f"Edit {self._edits}"})
 
-    def _resolve(self, id_: str, organization_id: str, groups: tuple[str, ...], other_than: str | None = None) -> str:
+    def _resolve(
+        self,
+        id_: str,
+        organization_id: str,
+        groups: tuple[str, ...],
+        type_: str,
+        other_than: str | None = None,
+    ) -> str:
+        if id_ == "random" and type_ in CALENDAR:
+            rows = self._world.church(organization_id).tables[type_].rows
+            if not rows:
+                raise KeyError(f"no {type_} is in this church")
+            return str(self._chance.choice(list(rows)))
         if id_ == "random":
             return self._random_person(organization_id, other_than)
         if id_ == "last":
-            return self._last_created[organization_id]
+            return self._last_created[organization_id, type_]
         if id_.startswith("$"):
             try:
                 return groups[int(id_[1:]) - 1]
@@ -131,4 +163,11 @@ class Mutator:
 
 
 def _needs_no_id(mutation: Mutation) -> bool:
-    return mutation.op == "create" and mutation.type not in _OF_A_PERSON
+    return mutation.op == "create" and mutation.type not in _OF_A_PERSON and mutation.type != "EventInstance"
+
+
+def _target(mutation: Mutation) -> str:
+    """Type of the row that a mutation's id names."""
+    if mutation.op == "create":
+        return "Event" if mutation.type == "EventInstance" else "Person"
+    return "Person" if mutation.type == CALENDAR_ACCESS else mutation.type

@@ -201,7 +201,7 @@ class Call(ABC):
             case [] if found := edge.related(context, row):
                 return self.single(context, edge.kind, found[0], parent)
             case [id_] if edge.many:
-                return self.single(context, edge.kind, among(edge.related(context, row), id_), parent)
+                return self.single(context, edge.kind, among(edge.kind, edge.related(context, row), id_), parent)
         raise not_found()
 
     def _conditions(self, context: Context, kind: Kind) -> tuple[Condition, ...]:
@@ -243,9 +243,9 @@ class Call(ABC):
         return self.world.change(self.organization_id, f"api:{self.request.caller.client_id}")
 
 
-def among(rows: Sequence[Row], id_: str) -> Row:
+def among(kind: Kind, rows: Sequence[Row], id_: str) -> Row:
     """The row of this id, or 404."""
     for row in rows:
-        if str(row.id) == id_:
+        if kind.shown_id(row) == id_:
             return row
     raise not_found()

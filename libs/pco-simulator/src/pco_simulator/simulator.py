@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pco_simulator.faults import Faults
+from pco_simulator.feeds import Feeds
 from pco_simulator.human import Human
 from pco_simulator.journal import Journal
 from pco_simulator.mutations import Mutator
@@ -40,6 +41,8 @@ class Simulator:
     """Changes made as the church's staff."""
     mutator: Mutator
     """Scripted mutations and the background editor."""
+    feeds: Feeds
+    """Subscriptions to iCal feeds."""
     public_url: str | None
     """Scheme and host that browsers and id tokens see; None: taken from each request."""
     _settings_changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -70,6 +73,7 @@ class Simulator:
             pacer=Pacer(live),
             human=human,
             mutator=Mutator(world, human, world.shape.seed),
+            feeds=Feeds(world),
             public_url=public_url,
         )
         simulator.change_settings(settings)

@@ -259,6 +259,103 @@ class Control:
         merge = {"op": "merge", "id": keep_id, "remove_id": remove_id}
         return self.mutate(organization_id, merge)[0]["id"]
 
+    # -- calendar -------------------------------------------------------------------------------------------
+
+    def create_event(
+        self, organization_id: str, name: str, starts_at: str, ends_at: str | None = None, **attributes: Any
+    ) -> str:
+        """Staff create an event with one instance; gives the event's id.
+
+        Times: an instant with an offset (`2026-11-01T13:00:00Z`), a time on the church's clock without one, or a date.
+        Others: `all_day_event`, `location`, `summary`, `description`, `visible_in_church_center`, `kind`
+        (`blockout`), `setup_minutes`, `teardown_minutes`, `tag_ids`, `owner_id`, `approval_status`, ...
+        """
+        event = {"name": name, "starts_at": starts_at, "ends_at": ends_at, **attributes}
+        return self.mutate(organization_id, {"op": "create", "type": "Event", "attributes": event})[0]["id"]
+
+    def create_series(
+        self,
+        organization_id: str,
+        name: str,
+        starts_at: str,
+        repeats: str,
+        *,
+        count: int | None = None,
+        until: str | None = None,
+        interval: int = 1,
+        **attributes: Any,
+    ) -> str:
+        """Staff create a series from its first occurrence, with `count` of them or `until` a day; gives the event's id.
+
+        `repeats`: `daily`, `weekly`, `monthly` or `monthly_by_weekday`; others as for `create_event`.
+        """
+        series = {"repeats": repeats, "interval": interval, "count": count, "until": until}
+        return self.create_event(organization_id, name, starts_at, **{**attributes, **series})
+
+    def create_instance(self, organization_id: str, event_id: str, starts_at: str, **attributes: Any) -> str:
+        """Staff add an occurrence to an event; gives its id."""
+        instance = {"starts_at": starts_at, **attributes}
+        mutation = {"op": "create", "type": "EventInstance", "id": event_id, "attributes": instance}
+        return self.mutate(organization_id, mutation)[0]["id"]
+
+    def request_event(self, organization_id: str, name: str, starts_at: str, **attributes: Any) -> str:
+        """Somebody (`person_id`) asks for an event by a form; gives the pending event's id."""
+        asked = {"name": name, "starts_at": starts_at, **attributes}
+        return self.mutate(organization_id, {"op": "create", "type": "EventRequest", "attributes": asked})[0]["id"]
+
+    def edit_event(self, organization_id: str, event_id: str, **attributes: Any) -> None:
+        """Staff edit an event and all its occurrences: `starts_at` moves the first there and the others as far,
+        `repeats`, `interval`, `count`, `until` change the series, `reissue=True` gives every occurrence a new id,
+        `approval_status` (`A`, `P`, `R`) approves or rejects."""
+        self.mutate(organization_id, {"op": "edit", "type": "Event", "id": event_id, "attributes": attributes})
+
+    def edit_instance(self, organization_id: str, instance_id: str, **attributes: Any) -> None:
+        """Staff edit one occurrence: `starts_at`, `ends_at`, `all_day_event`, `location`, `name` (None: that of the
+        event)."""
+        edit = {"op": "edit", "type": "EventInstance", "id": instance_id, "attributes": attributes}
+        self.mutate(organization_id, edit)
+
+    def delete_event(self, organization_id: str, event_id: str) -> None:
+        """Staff delete an event with its instances."""
+        self.mutate(organization_id, {"op": "delete", "type": "Event", "id": event_id})
+
+    def delete_instance(self, organization_id: str, instance_id: str) -> None:
+        """Staff delete one occurrence."""
+        self.mutate(organization_id, {"op": "delete", "type": "EventInstance", "id": instance_id})
+
+    def events(self, organization_id: str) -> list[dict[str, Any]]:
+        """Events as they are now, each with `instances` by start; values as stored, absent ones omitted."""
+        events: list[dict[str, Any]] = self.call("GET", f"/organizations/{organization_id}/events")
+        return events
+
+    def event(self, organization_id: str, event_id: str) -> dict[str, Any] | None:
+        """One of `events`, or None."""
+        path = f"/organizations/{organization_id}/events"
+        found: list[dict[str, Any]] = self.call("GET", path, params={"event_id": event_id})
+        return found[0] if found else None
+
+    def set_calendar_role(self, organization_id: str, person_id: str, role: str) -> None:
+        """An administrator sets a person's role in Calendar: `No Access` (all calls get 403), `Viewer` (writes get
+        403), `Editor`, `Administrator`."""
+        edit = {"op": "edit", "type": "CalendarAccess", "id": person_id, "attributes": {"role": role}}
+        self.mutate(organization_id, edit)
+
+    def subscribe_feed(self, organization_id: str, url: str, name: str = "iCal feed", *, published: bool = True) -> str:
+        """Staff subscribe to an iCal feed, which is read by `refresh_feed`; gives the feed's id."""
+        feed = {"url": url, "name": name, "published": published}
+        feed_id: str = self.call("POST", f"/organizations/{organization_id}/feeds", json=feed)["id"]
+        return feed_id
+
+    def refresh_feed(self, organization_id: str, feed_id: str) -> dict[str, int]:
+        """Planning Center reads a feed; gives the number of events `created`, `updated`, `deleted`."""
+        path = f"/organizations/{organization_id}/feeds/{feed_id}/refresh"
+        outcome: dict[str, int] = self.call("POST", path)
+        return outcome
+
+    def unsubscribe_feed(self, organization_id: str, feed_id: str) -> None:
+        """Staff end a subscription; its events are deleted."""
+        self.call("DELETE", f"/organizations/{organization_id}/feeds/{feed_id}")
+
     # -- tokens ---------------------------------------------------------------------------------------------
 
     def register_client(self, *redirect_uris: str, **options: Any) -> Credentials:

@@ -328,6 +328,13 @@ class World:
                 )
         return None
 
+    def administrator(self, organization_id: str) -> Login:
+        """Who acts where a page or the control API changes something; `KeyError` in a church without one."""
+        for login in self.logins:
+            if login.organization_id == organization_id and login.organization_administrator:
+                return login
+        raise KeyError(f"{organization_id} has no administrator who can log in")
+
     def church(self, organization_id: str) -> Church:
         """A church's tables; `KeyError` for an unknown id."""
         return self._churches[organization_id]

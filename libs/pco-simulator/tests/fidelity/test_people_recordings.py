@@ -18,6 +18,7 @@ import pytest
 from pco_simulator.app import Edge
 from pco_simulator.direct import Answer, Direct, SetClock
 from pco_simulator.faults import Faults
+from pco_simulator.feeds import Feeds
 from pco_simulator.human import Human
 from pco_simulator.journal import Journal
 from pco_simulator.mutations import Mutator
@@ -171,7 +172,16 @@ async def served(recording: dict[str, Any]) -> httpx.Headers:
     store = TokenStore(None, world, 1)
     human = Human(world)
     simulator = Simulator(
-        world, store, settings, Faults(), Journal(1, 1), Pacer(settings), human, Mutator(world, human, 1), None
+        world,
+        store,
+        settings,
+        Faults(),
+        Journal(1, 1),
+        Pacer(settings),
+        human,
+        Mutator(world, human, 1),
+        Feeds(world),
+        None,
     )
     edge: Any = Edge(simulator)
     (token,) = store.personal_access_tokens.values()

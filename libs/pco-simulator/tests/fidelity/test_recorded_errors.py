@@ -1,4 +1,4 @@
-"""Provokes every recorded refusal of People and OAuth and compares status and body
+"""Provokes every recorded refusal of People, Calendar and OAuth and compares status and body
 (`shared/pco-data/errors`; the statuses of two OAuth errors are assumed there)."""
 
 import asyncio
@@ -17,11 +17,7 @@ from pco_simulator.tokens import Client
 ERRORS = Path(__file__).parents[5] / "shared" / "pco-data" / "errors"
 PEOPLE = "/people/v2/people"
 REDIRECT = "https://platform.example/callback"
-OF_OTHER_PRODUCTS = {
-    "422-calendar-event-create-owner-blank",
-    "422-calendar-event-create-owner-forbidden",
-    "422-webhook-scope",
-}
+OF_OTHER_PRODUCTS = {"422-webhook-scope"}
 
 pytestmark = pytest.mark.skipif(
     not ERRORS.is_dir(), reason="THE VENDOR'S RECORDED ERRORS ARE ABSENT: nothing is compared"
@@ -75,6 +71,8 @@ def test_all_recorded_errors_are_compared() -> None:
     assert known == {
         "403-people",
         "404-people-patch-wrong-id",
+        "422-calendar-event-create-owner-blank",
+        "422-calendar-event-create-owner-forbidden",
         "422-household-relationships-inside-attributes",
         "422-household_membership-people-plural",
         "429-2022",
@@ -136,6 +134,12 @@ def test_too_many_requests_at_deep_offsets(simulator: Simulator) -> None:
     request = json.loads((ERRORS / "429-2026-deep-offset.json").read_text())["request"]
     url = request.removeprefix("GET https://api.planningcenteronline.com")
     agrees(call(simulator, "GET", url, times=23), "429-2026-deep-offset")
+
+
+@pytest.mark.parametrize(("name", "attributes"), [("blank", {"name": "New"}), ("forbidden", {"owner_id": "1"})])
+def test_an_event_is_created(simulator: Simulator, name: str, attributes: dict[str, str]) -> None:
+    body = {"data": {"type": "Event", "attributes": attributes}}
+    agrees(call(simulator, "POST", "/calendar/v2/events", json=body), f"422-calendar-event-create-owner-{name}")
 
 
 def test_a_secret_under_another_name(simulator: Simulator) -> None:

@@ -4,13 +4,12 @@ from typing import Any
 
 from pco_simulator.calendar import rules
 from pco_simulator.calendar.catalog import COLLECTIONS
-from pco_simulator.calendar.event import EVENT
+from pco_simulator.calendar.event import EVENT, STATUS_FILTERS
 from pco_simulator.calendar.instance import (
     CONFLICT_FILTERS,
     EVENT_INSTANCE,
     EVENT_TIME,
     ROLE_FILTERS,
-    STATUS_FILTERS,
 )
 from pco_simulator.calendar.kind import INCLUDED_WHEN_FILLED, ROOT, VERSIONS
 from pco_simulator.calendar.organization import ORGANIZATION
@@ -32,6 +31,7 @@ from pco_simulator.world import CALENDAR_ACCESS, CALENDAR_ROLES, Login, World
 
 _MAY_READ = CALENDAR_ROLES[1:]
 _MAY_WRITE = CALENDAR_ROLES[2:]
+_RESOURCE_KINDS = {"rooms": "Room", "resources": "Resource"}
 _WRITABLE = {"tags": TAG, "tag_groups": TAG_GROUP}
 _WRITABLE_EVENTS = {"events": EVENT, "event_instances": EVENT_INSTANCE}
 
@@ -46,6 +46,14 @@ def is_open_to(world: World, caller: Caller) -> bool:
     """Whether the person has access to Calendar."""
     login = world.login(caller.organization_id, caller.person_id)
     return login is not None and login.calendar_role in _MAY_READ
+
+
+def _of_bookings(name: str, now: str) -> list[Condition]:
+    if name == "future":
+        return [Condition("ends_at", "gte", now)]
+    if name in STATUS_FILTERS:
+        return [Condition("status", "search", STATUS_FILTERS[name])]
+    return [Condition("resource_kind", "search", _RESOURCE_KINDS[name])] if name in _RESOURCE_KINDS else []
 
 
 class _Call(Call):
@@ -107,7 +115,7 @@ class _Call(Call):
             raise not_found()
         if not found.many and len(rest) == 1:
             # The vendor's description has `/events/{id}/owner/{id}` as well.
-            return self.single(context, found.kind, among(found.related(context, row), rest[0]))
+            return self.single(context, found.kind, among(found.kind, found.related(context, row), rest[0]))
         return self.below(context, above, row, found, rest, EDGE_FILTERS.get((above.type, edge)))
 
     def _of_event_time(self, context: Context, instance: Row, rest: list[str]) -> ApiResponse:
@@ -115,7 +123,7 @@ class _Call(Call):
         match rest:
             case [id_, "event", *further]:
                 times = EDGES["EventInstance"]["event_times"].related(context, instance)
-                return self._of(context, EVENT_TIME, among(times, id_), "event", further)
+                return self._of(context, EVENT_TIME, among(EVENT_TIME, times, id_), "event", further)
         raise not_found()
 
     def filtered(self, kind: Kind) -> list[Condition]:
@@ -133,11 +141,10 @@ class _Call(Call):
             return [Condition("tag_group_id", "absent")]
         if kind is TAG_GROUP and "required" in filters:
             return [Condition("required", "eq", True)]
-        if kind is RESOURCE_BOOKING and "future" in filters:
-            return [Condition("ends_at", "gte", now)]
+        if kind is RESOURCE_BOOKING:
+            return [each for name in filters for each in _of_bookings(name, now)]
         if kind is RESOURCE:
-            kinds = {"rooms": "Room", "resources": "Resource"}
-            return [Condition("kind", "eq", kinds[name]) for name in filters if name in kinds]
+            return [Condition("kind", "eq", _RESOURCE_KINDS[name]) for name in filters if name in _RESOURCE_KINDS]
         return []
 
     def _of_instances(self, name: str, now: str) -> list[Condition]:
@@ -170,12 +177,12 @@ class _Call(Call):
             case ["events", event_id, "event_connections", id_]:
                 event = self._named(context, EVENT, event_id)
                 connections = EDGES["Event"]["event_connections"].related(context, event)
-                return self._rewrite(EVENT_CONNECTION, among(connections, id_))
+                return self._rewrite(EVENT_CONNECTION, among(EVENT_CONNECTION, connections, id_))
             case ["events" | "event_instances" | "tag_groups" as name, above_id, "tags", id_]:
                 kind = COLLECTIONS[name]
                 above = self._named(context, kind, above_id)
                 # That DELETE below an event deletes the tag itself, as the description reads, is unconfirmed.
-                return self._rewrite(TAG, among(EDGES[kind.type]["tags"].related(context, above), id_))
+                return self._rewrite(TAG, among(TAG, EDGES[kind.type]["tags"].related(context, above), id_))
         # Only GET is routed (vendor OpenAPI); what the vendor answers is unconfirmed, so it is as in People.
         return html_not_found()
 

@@ -15,6 +15,21 @@ _IMAGE_HOURS = 24 * 7
 
 APPROVED, PENDING, REJECTED = "A", "P", "R"
 
+_STATUSES = {"approved": APPROVED, "pending": PENDING, "rejected": REJECTED}
+STATUS_FILTERS = {
+    "_".join(words): "".join(_STATUSES[word] for word in words)
+    for words in (
+        ("approved",),
+        ("pending",),
+        ("rejected",),
+        ("approved", "pending"),
+        ("approved", "rejected"),
+        ("pending", "rejected"),
+        ("approved", "pending", "rejected"),
+    )
+}
+"""Filters by approval, with the letters they admit."""
+
 
 def percentages(row: Row) -> tuple[int, int]:
     """`percent_approved` and `percent_rejected`: of bookings in the future; here all of an event's have its status."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pco_simulator.calendar.event import APPROVED, PENDING, REJECTED, image_url
+from pco_simulator.calendar.event import APPROVED, STATUS_FILTERS, image_url
 from pco_simulator.calendar.kind import COMPACT
 from pco_simulator.jsonapi import Condition, Source, stamp
 from pco_simulator.kind import Context, Kind, fixed, organization_row, ref
@@ -146,20 +146,6 @@ _KINDS: dict[str, type_of_value] = {
     "updated_at": "date_time",
 }
 
-_STATUSES = {"approved": APPROVED, "pending": PENDING, "rejected": REJECTED}
-STATUS_FILTERS = {
-    "_".join(words): "".join(_STATUSES[word] for word in words)
-    for words in (
-        ("approved",),
-        ("pending",),
-        ("rejected",),
-        ("approved", "pending"),
-        ("approved", "rejected"),
-        ("pending", "rejected"),
-        ("approved", "pending", "rejected"),
-    )
-}
-"""Filters by approval, with the letters they admit."""
 ROLE_FILTERS = (
     "approver", "approver_subscriber", "manager", "manager_approver", "manager_approver_subscriber",
     "manager_subscriber", "owner", "owner_approver", "owner_approver_subscriber", "owner_manager_approver",
@@ -197,9 +183,7 @@ EVENT_INSTANCE = Kind(
     links=_links,
     can_include=("event", "event_times", "resource_bookings", "tags"),
     can_filter=(
-        "future", "not_pending_event_requests", "all", *ROLE_FILTERS, "approved", "pending", "rejected",
-        *CONFLICT_FILTERS, "approved_pending", "approved_rejected", "pending_rejected",
-        "approved_pending_rejected",
+        "future", "not_pending_event_requests", "all", *ROLE_FILTERS, *CONFLICT_FILTERS, *STATUS_FILTERS,
     ),
     only_with_fields=frozenset({"description", "image_url", "kind"}),
     extended=frozenset({"event"}),

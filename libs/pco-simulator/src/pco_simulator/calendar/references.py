@@ -1,11 +1,12 @@
 """What events refer to: calendars, feeds, tags, connections, requests, rooms and their bookings."""
 
+from collections.abc import Callable
 from typing import Any
 
-from pco_simulator.calendar.event import calendar_id
+from pco_simulator.calendar.event import APPROVED, STATUS_FILTERS, calendar_id
 from pco_simulator.jsonapi import Source
 from pco_simulator.kind import Context, Kind, fixed, nothing, ref, stored
-from pco_simulator.rows import Row
+from pco_simulator.rows import Row, View
 
 CALENDAR = Kind(
     type="Calendar",
@@ -243,11 +244,35 @@ EVENT_RESOURCE_REQUEST = Kind(
     parents=("event_id", "resource_id"),
 )
 
+
+def request_of(view: View, booking: Row) -> Row | None:
+    """The request that a booking stands for."""
+    requests = view.children("EventResourceRequest", "event_id", booking.attrs["event_id"])
+    return next((each for each in requests if each.attrs["resource_id"] == booking.attrs["resource_id"]), None)
+
+
+def _with_status(view: View, statuses: str) -> Callable[[Row], bool]:
+    def test(row: Row) -> bool:
+        request = request_of(view, row)
+        return request is not None and request.attrs.get("approval_status", APPROVED) in statuses
+
+    return test
+
+
+def _of_resource_kind(view: View, kind: str) -> Callable[[Row], bool]:
+    def test(row: Row) -> bool:
+        resource = view.get("Resource", row.attrs["resource_id"])
+        return resource is not None and resource.attrs.get("kind") == kind
+
+    return test
+
+
 RESOURCE_BOOKING = Kind(
     type="ResourceBooking",
     source=Source(
         "ResourceBooking",
         {"created_at": "date_time", "ends_at": "date_time", "starts_at": "date_time", "updated_at": "date_time"},
+        searches={"resource_kind": _of_resource_kind, "status": _with_status},
     ),
     attributes=stored("created_at", "ends_at", "quantity", "starts_at", "updated_at"),
     relationships=lambda _context, row: {
@@ -263,7 +288,7 @@ RESOURCE_BOOKING = Kind(
         "resource": f"{context.root}/resource_bookings/{row.id}/resource",
     },
     can_include=("event_resource_request", "resource"),
-    can_filter=("future",),
+    can_filter=("future", *STATUS_FILTERS, "rooms", "resources"),
     extended=frozenset({"resource"}),
     parents=("event_id", "event_instance_id", "resource_id"),
 )

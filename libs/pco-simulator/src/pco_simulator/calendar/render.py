@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pco_simulator.calendar.event import EVENT
+from pco_simulator.calendar.event import EVENT, STATUS_FILTERS
 from pco_simulator.calendar.instance import EVENT_INSTANCE, EVENT_TIME, tags_of
 from pco_simulator.calendar.organization import ORGANIZATION
 from pco_simulator.calendar.person import PERSON
@@ -15,6 +15,7 @@ from pco_simulator.calendar.references import (
     RESOURCE_BOOKING,
     TAG,
     TAG_GROUP,
+    request_of,
 )
 from pco_simulator.kind import NOTHING, Context, Include, Includes, children, no_rows, one, organization_row
 from pco_simulator.rows import Row
@@ -41,8 +42,8 @@ def _events_of_group(context: Context, row: Row) -> Sequence[Row]:
 
 
 def _request_of_booking(context: Context, row: Row) -> Sequence[Row]:
-    requests = context.view.children("EventResourceRequest", "event_id", row.attrs["event_id"])
-    return [each for each in requests if each.attrs["resource_id"] == row.attrs["resource_id"]][:1]
+    found = request_of(context.view, row)
+    return () if found is None else (found,)
 
 
 def _bookings_of_request(context: Context, row: Row) -> Sequence[Row]:
@@ -140,7 +141,14 @@ EDGES: Includes = {
 
 EDGE_FILTERS = {
     ("Event", "event_instances"): ("future",),
+    ("Event", "resource_bookings"): ("future",),
+    ("EventInstance", "resource_bookings"): ("future", "rooms", "resources"),
+    ("EventResourceRequest", "resource_bookings"): ("future", *STATUS_FILTERS),
+    ("Resource", "resource_bookings"): ("future", *STATUS_FILTERS),
+    ("Calendar", "events"): (),
     ("Tag", "event_instances"): (),
+    ("Tag", "events"): (),
+    ("TagGroup", "events"): (),
     ("Event", "tags"): (),
     ("EventInstance", "tags"): (),
     ("TagGroup", "tags"): (),

@@ -60,11 +60,7 @@ class People:
 
     def __init__(self, simulator: Simulator, organization_id: str) -> None:
         self._world = simulator.world
-        login = next(
-            login
-            for login in simulator.world.logins
-            if login.organization_id == organization_id and login.organization_administrator
-        )
+        login = simulator.world.administrator(organization_id)
         self._caller = Caller(organization_id, login.person_id, "planning-center", "HTTPBasic", SCOPES)
 
     def call(self, method: str, path: str, query: Mapping[str, str] | None = None, data: Any = None) -> dict[str, Any]:

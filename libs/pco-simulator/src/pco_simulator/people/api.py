@@ -124,7 +124,7 @@ class _Call(Call):
                 return self.page(kind, parent, lambda context: related(context, person))
             case [name, id_] if name in _OF_PERSON:
                 kind, related = _OF_PERSON[name]
-                return self.single(context, kind, among(related(context, person), id_), parent)
+                return self.single(context, kind, among(kind, related(context, person), id_), parent)
         raise not_found()
 
     def _country(self, context: Context, address: Row) -> ApiResponse:
@@ -155,11 +155,11 @@ class _Call(Call):
                     can_filter=("without_deceased", "non_pending"),
                 )
             case ["people", id_]:
-                return self.single(context, PERSON, among(members(context.view, household), id_), parent)
+                return self.single(context, PERSON, among(PERSON, members(context.view, household), id_), parent)
             case ["household_memberships"]:
                 return self.page(HOUSEHOLD_MEMBERSHIP, parent, lambda context: _memberships(context, household))
             case ["household_memberships", id_, *deeper]:
-                membership = among(_memberships(context, household), id_)
+                membership = among(HOUSEHOLD_MEMBERSHIP, _memberships(context, household), id_)
                 if not deeper:
                     return self.single(context, HOUSEHOLD_MEMBERSHIP, membership, parent)
                 if deeper == ["household"]:
@@ -262,10 +262,10 @@ class _Call(Call):
                 return kind, self.row(context, kind.type, id_)
             case ["people", id_, name, child] if name in _OF_PERSON:
                 kind, related = _OF_PERSON[name]
-                return kind, among(related(context, self.row(context, "Person", id_)), child)
+                return kind, among(kind, related(context, self.row(context, "Person", id_)), child)
             case ["households", id_, "household_memberships", child]:
                 household = self.row(context, "Household", id_)
-                return HOUSEHOLD_MEMBERSHIP, among(_memberships(context, household), child)
+                return HOUSEHOLD_MEMBERSHIP, among(HOUSEHOLD_MEMBERSHIP, _memberships(context, household), child)
         return None
 
     def _create(self, segments: list[str]) -> ApiResponse:
