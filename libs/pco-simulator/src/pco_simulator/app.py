@@ -109,6 +109,10 @@ _OPENED: dict[str, Callable[[Any, Caller], bool]] = {"people": people.is_open_to
 """Whether a person may open a product."""
 
 
+_PAGES = ("/churches/", "/people/AC", "/households/", "/events/")
+"""Paths of pages for humans; none of them is one of the API."""
+
+
 class _Connection(Exception):
     """A fault script resets the connection."""
 
@@ -167,7 +171,7 @@ class Edge:
         path: str = scope["path"]
         if path.startswith("/_sim/") or path == "/_sim":
             await self._control(scope, receive, send)
-        elif path in {"/", "/favicon.ico"} or path.startswith(("/churches/", "/people/AC", "/households/")):
+        elif path in {"/", "/favicon.ico"} or path.startswith(_PAGES):
             await self._pages(scope, receive, send)
         else:
             await self._serve(scope, receive, send)

@@ -15,8 +15,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pco_simulator.calendar.importer import Outcome
 from pco_simulator.faults import ChangeSettings, Fault, FaultState, Mutation, Refuse, Script
+from pco_simulator.feeds import Outcome
 from pco_simulator.journal import Entry
 from pco_simulator.settings import Settings
 from pco_simulator.simulator import Simulator

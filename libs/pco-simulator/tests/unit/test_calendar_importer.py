@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from pco_simulator.calendar.importer import Outcome
 from pco_simulator.direct import Direct
-from pco_simulator.feeds import Feeds
+from pco_simulator.feeds import Feeds, Outcome
 from pco_simulator.world import Mutation, World
 
 EVENTS = "/calendar/v2/events"

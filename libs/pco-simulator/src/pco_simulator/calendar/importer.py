@@ -8,7 +8,7 @@ and the rich text; URL, CATEGORIES, attendees and alarms are ignored; what is ca
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -37,15 +37,6 @@ class Imported:
     attributes: Mapping[str, Any]
     recurrence: str | None
     occurrences: Sequence[Occurrence]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Number of events that a reading of a feed changed."""
-
-    created: int = 0
-    updated: int = 0
-    deleted: int = 0
 
 
 def read(body: bytes, zone: ZoneInfo, now: datetime) -> list[Imported]:
@@ -108,31 +99,25 @@ def _span(start: date, end: date, zone: ZoneInfo) -> Span:
     return Span(_instant(start, zone).replace(microsecond=0), _instant(end, zone).replace(microsecond=0), all_day=False)
 
 
-def apply(change: Change, feed: Row, imported: Sequence[Imported]) -> Outcome:
-    """Create, update and delete the feed's events so that they are these."""
-    outcome = Outcome()
+def apply(change: Change, feed: Row, imported: Sequence[Imported]) -> tuple[int, int, int]:
+    """Create, update and delete the feed's events so that they are these; gives how many of each."""
+    created = updated = 0
     known = {row.attrs["uid"]: row for row in change.view.children("Event", "feed_id", feed.id) if "uid" in row.attrs}
     visible = True if feed.attrs.get("default_church_center_visibility") == "published" else None
     for each in imported:
         row = known.pop(each.uid, None)
         before = len(change.mutations)
         if row is None:
-            row = rules.create_event(change, {**each.attributes, "visible_in_church_center": visible}, _owner(feed))
-            marks = {"feed_id": feed.id, "uid": each.uid, "recurrence": each.recurrence}
-            row = change.update("Event", row, marks, quiet=True)
-            outcome = replace(outcome, created=outcome.created + 1)
-            rules.arrange(change, row, each.occurrences)
-            continue
-        row = rules.update_event(change, row, each.attributes)
+            attributes = {**each.attributes, "visible_in_church_center": visible}
+            row = rules.create_event(change, attributes, feed.attrs.get("event_owner_id"))
+            row = change.update("Event", row, {"feed_id": feed.id, "uid": each.uid}, quiet=True)
+            created += 1
+        else:
+            row = rules.update_event(change, row, each.attributes)
         if row.attrs.get("recurrence") != each.recurrence:
             row = change.update("Event", row, {"recurrence": each.recurrence}, quiet=True)
         rules.arrange(change, row, each.occurrences)
-        outcome = replace(outcome, updated=outcome.updated + (len(change.mutations) > before))
+        updated += len(change.mutations) > before
     for row in known.values():
         rules.delete_event(change, row)
-    return replace(outcome, deleted=len(known))
-
-
-def _owner(feed: Row) -> int | None:
-    owner: int | None = feed.attrs.get("event_owner_id")
-    return owner
+    return created, updated - created, len(known)

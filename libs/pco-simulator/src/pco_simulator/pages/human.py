@@ -1,8 +1,7 @@
 """A stand-in for Planning Center's own screens: find, edit, create, merge and delete people by hand."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 import orjson
 from starlette.applications import Starlette
@@ -11,9 +10,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from pco_simulator.exchange import ApiRequest, Caller
-from pco_simulator.forms import form_of
 from pco_simulator.jsonapi import sentence
-from pco_simulator.pages import templates
+from pco_simulator.pages import calendar, templates
+from pco_simulator.pages.parts import Refused, done, fields_of, guarded
 from pco_simulator.people import api as people
 from pco_simulator.simulator import Simulator
 from pco_simulator.tokens import SCOPES
@@ -47,12 +46,6 @@ _LABELS = {"street_line_1": "Street", "street_line_2": "Street, second line", "z
 _BOOLEANS = frozenset({"child", "primary"})
 _LINES = frozenset({"street_line_1"})
 """Fields typed in several lines: `street_line_1` may hold both (planningcenter/developers#718)."""
-
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-class Refused(Exception):
-    """The API's rules refuse the change; the message gives the reason."""
 
 
 class People:
@@ -99,17 +92,18 @@ def pages(simulator: Simulator) -> Starlette:
         routes=[
             Route("/", screens.churches),
             Route(church, screens.church),
-            Route(f"{church}/people", screens.guarded(screens.create), methods=["POST"]),
+            Route(f"{church}/people", guarded(screens.create, _path), methods=["POST"]),
             Route(person, screens.person, methods=["GET"]),
-            Route(person, screens.guarded(screens.edit), methods=["POST"]),
-            Route(f"{person}/contacts", screens.guarded(screens.add_contact), methods=["POST"]),
-            Route(f"{person}/contacts/{{type}}/{{id}}", screens.guarded(screens.edit_contact), methods=["POST"]),
-            Route(f"{person}/households", screens.guarded(screens.edit_household), methods=["POST"]),
-            Route(f"{person}/merge", screens.guarded(screens.merge), methods=["POST"]),
-            Route(f"{person}/delete", screens.guarded(screens.delete), methods=["POST"]),
+            Route(person, guarded(screens.edit, _path), methods=["POST"]),
+            Route(f"{person}/contacts", guarded(screens.add_contact, _path), methods=["POST"]),
+            Route(f"{person}/contacts/{{type}}/{{id}}", guarded(screens.edit_contact, _path), methods=["POST"]),
+            Route(f"{person}/households", guarded(screens.edit_household, _path), methods=["POST"]),
+            Route(f"{person}/merge", guarded(screens.merge, _path), methods=["POST"]),
+            Route(f"{person}/delete", guarded(screens.delete, _path), methods=["POST"]),
             # As on Planning Center's own pages, whose ids are unique over all churches.
             Route("/people/AC{id:int}", screens.elsewhere),
             Route("/households/{id:int}", screens.elsewhere),
+            *calendar.routes(simulator),
         ]
     )
 
@@ -120,21 +114,8 @@ class _Screens:
         self._world = simulator.world
         self._human = simulator.human
 
-    def guarded(self, handler: Handler) -> Handler:
-        """Show a refusal as a sentence on the page that sent the form."""
-
-        async def guard(request: Request) -> Response:
-            try:
-                return await handler(request)
-            except (Refused, KeyError, ValueError) as error:
-                text = str(error.args[0]) if error.args else str(error)
-                back = _path(request.path_params)
-                return RedirectResponse(f"{back}?{urlencode({'refused': text})}", 303)
-
-        return guard
-
     async def churches(self, request: Request) -> Response:
-        rows = [(church, self._world.truth(church.id)["people"]) for church in self._world.organizations.values()]
+        rows = [(church, self._world.truth(church.id)) for church in self._world.organizations.values()]
         return templates.TemplateResponse(request, "churches.html", {"churches": rows})
 
     async def church(self, request: Request) -> Response:
@@ -211,40 +192,40 @@ class _Screens:
         return Response("There is nobody by this id.", 404)
 
     async def create(self, request: Request) -> Response:
-        form = await _form(request)
+        form = await fields_of(request)
         attributes = {name: form[name] for name in ("first_name", "last_name") if form.get(name)}
         email = form.get("email")
         emails = [{"address": email, "location": "Home", "primary": True}] if email else []
         organization_id = request.path_params["organization_id"]
         id_ = self._human.create_person(organization_id, attributes, emails=emails)
-        return _done({**request.path_params, "person_id": id_}, "The person was created.")
+        return done(_path({**request.path_params, "person_id": id_}), "The person was created.")
 
     async def edit(self, request: Request) -> Response:
-        form = await _form(request)
+        form = await fields_of(request)
         values = _values(form, _PERSON_FIELDS)
         self._human.edit_person(*_ids(request), values)
-        return _done(request.path_params, "The person was saved.")
+        return done(_path(request.path_params), "The person was saved.")
 
     async def add_contact(self, request: Request) -> Response:
-        form = await _form(request)
+        form = await fields_of(request)
         organization_id, person_id = _ids(request)
         type_ = form["type"]
         attributes = {name: value for name, value in _values(form, _CONTACTS[type_][2]).items() if value is not None}
         self._human.create(organization_id, type_, attributes, person_id=person_id)
-        return _done(request.path_params, f"{_CONTACTS[type_][1]}: added.")
+        return done(_path(request.path_params), f"{_CONTACTS[type_][1]}: added.")
 
     async def edit_contact(self, request: Request) -> Response:
-        form = await _form(request)
+        form = await fields_of(request)
         type_, id_ = request.path_params["type"], request.path_params["id"]
         organization_id, _ = _ids(request)
         if form.get("do") == "delete":
             self._human.delete(organization_id, type_, id_)
-            return _done(request.path_params, f"{_CONTACTS[type_][1]}: deleted.")
+            return done(_path(request.path_params), f"{_CONTACTS[type_][1]}: deleted.")
         self._human.edit(organization_id, type_, id_, _values(form, _CONTACTS[type_][2]))
-        return _done(request.path_params, f"{_CONTACTS[type_][1]}: saved.")
+        return done(_path(request.path_params), f"{_CONTACTS[type_][1]}: saved.")
 
     async def edit_household(self, request: Request) -> Response:
-        form = await _form(request)
+        form = await fields_of(request)
         organization_id, person_id = _ids(request)
         api = People(self._simulator, organization_id)
         link = {"type": "Person", "id": person_id}
@@ -258,7 +239,7 @@ class _Screens:
                     "relationships": people_and_contact,
                 }
                 api.call("POST", "/households", data=data)
-                return _done(request.path_params, "The household was created.")
+                return done(_path(request.path_params), "The household was created.")
             case "join":
                 membership = {
                     "type": "HouseholdMembership",
@@ -266,31 +247,26 @@ class _Screens:
                     "relationships": {"person": {"data": link}},
                 }
                 api.call("POST", f"/households/{household_id}/household_memberships", data=membership)
-                return _done(request.path_params, "The person joined the household.")
+                return done(_path(request.path_params), "The person joined the household.")
             case "leave":
                 membership_id = form.get("membership_id", "")
                 api.call("DELETE", f"/households/{household_id}/household_memberships/{membership_id}")
-                return _done(request.path_params, "The person left the household.")
+                return done(_path(request.path_params), "The person left the household.")
             case _:
                 data = {"type": "Household", "id": household_id, "attributes": {"name": form.get("name", "")}}
                 api.call("PATCH", f"/households/{household_id}", data=data)
-                return _done(request.path_params, "The household was saved.")
+                return done(_path(request.path_params), "The household was saved.")
 
     async def merge(self, request: Request) -> Response:
-        form = await _form(request)
+        form = await fields_of(request)
         organization_id, person_id = _ids(request)
         self._human.merge_people(organization_id, person_id, form.get("remove_id", "").strip())
-        return _done(request.path_params, "The people were merged.")
+        return done(_path(request.path_params), "The people were merged.")
 
     async def delete(self, request: Request) -> Response:
         organization_id, person_id = _ids(request)
         self._human.delete(organization_id, "Person", person_id)
         return RedirectResponse(f"/churches/{organization_id}", 303)
-
-
-async def _form(request: Request) -> dict[str, str]:
-    # Browsers send two characters for the end of a line.
-    return {key: str(value).replace("\r\n", "\n").strip() for key, value in (await form_of(request) or {}).items()}
 
 
 def _ids(request: Request) -> tuple[str, str]:
@@ -300,10 +276,6 @@ def _ids(request: Request) -> tuple[str, str]:
 def _path(params: Mapping[str, str]) -> str:
     church = f"/churches/{params['organization_id']}"
     return f"{church}/people/{params['person_id']}" if "person_id" in params else church
-
-
-def _done(params: Mapping[str, str], text: str) -> Response:
-    return RedirectResponse(f"{_path(params)}?{urlencode({'done': text})}", 303)
 
 
 def _values(form: Mapping[str, str], names: tuple[str, ...]) -> dict[str, Any]:
