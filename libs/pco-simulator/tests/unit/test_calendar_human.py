@@ -150,8 +150,11 @@ def test_a_deleted_occurrence_just_disappears(
     human.edit(church, "Event", event_id, {"count": 5})
     assert len(instances(calendar, event_id)) == 4
     human.edit(church, "Event", event_id, {"starts_at": "2026-10-25T09:00"})
-    assert starts(calendar, event_id)[0] == "2026-10-25T13:00:00Z"
-    assert len(instances(calendar, event_id)) == 4
+    moved = starts(calendar, event_id)
+    assert (moved[0], len(moved)) == ("2026-10-25T13:00:00Z", 4)
+    human.edit(church, "Event", event_id, {"count": 6})
+    assert "2026-11-01T14:00:00Z" not in starts(calendar, event_id)
+    assert len(instances(calendar, event_id)) == 5
 
 
 def test_an_event_outlives_its_only_occurrence(calendar: Direct, church: str, human: Human) -> None:

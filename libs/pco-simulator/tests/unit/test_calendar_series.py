@@ -45,6 +45,7 @@ def test_occurrences_stand_at_the_same_time_of_day(
                 assert (after.year * 12 + after.month - first.year * 12 - first.month) % interval == 0
             case "monthly_by_weekday":
                 assert after.weekday() == first.weekday()
+                assert after.year * 12 + after.month - before.year * 12 - before.month == interval
                 last = first.day > 28
                 assert (
                     (after + timedelta(days=7)).month != after.month
@@ -82,6 +83,8 @@ def test_the_last_day_is_within_the_series_and_months_without_the_day_are_skippe
     assert [day.day for day in weekly] == [4, 11, 18, 25]
     monthly = list(Rule("monthly", count=4).starts(clock("2026-01-31T09:00")))
     assert [day.month for day in monthly] == [1, 3, 5, 7]
+    saturdays = list(Rule("monthly_by_weekday", count=4).starts(clock("2026-01-31T09:00")))
+    assert [(day.month, day.day) for day in saturdays] == [(1, 31), (2, 28), (3, 28), (4, 25)]
     assert len(list(Rule("daily", until=date(2099, 1, 1)).starts(clock("2026-01-01")))) == MOST
 
 
