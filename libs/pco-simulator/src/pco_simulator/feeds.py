@@ -22,6 +22,15 @@ class Outcome:
     deleted: int = 0
 
 
+def _over_http(url: str) -> str:
+    """The address to ask: `webcal` is https, on the own machine http."""
+    parts = urlsplit(url)
+    if parts.scheme != "webcal":
+        return url
+    own = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return parts._replace(scheme="http" if own else "https").geturl()
+
+
 class Feeds:
     """Adds, reads and ends subscriptions as staff of the church do."""
 
@@ -61,7 +70,7 @@ class Feeds:
             headers["If-None-Match"] = feed.attrs["etag"]
         try:
             async with httpx.AsyncClient(timeout=_SECONDS, follow_redirects=True) as client:
-                answer = await client.get("https" + url[6:] if url.startswith("webcal") else url, headers=headers)
+                answer = await client.get(_over_http(url), headers=headers)
         except httpx.HTTPError as error:
             raise ValueError(f"the feed could not be read: {error or type(error).__name__}") from error
         if answer.status_code == httpx.codes.NOT_MODIFIED:

@@ -313,7 +313,9 @@ class World:
                 if row is None:
                     return None
                 access = tables[CALENDAR_ACCESS].rows.get(row.id)
-                role = CALENDAR_ROLES[2 if "calendar" in login.products else 0]
+                role = CALENDAR_ROLES[
+                    (3 if row.get("site_administrator") else 2) if "calendar" in login.products else 0
+                ]
                 return Login(
                     organization_id=organization_id,
                     person_id=person_id,

@@ -148,9 +148,10 @@ def test_a_church_subscribes_to_a_feed(
     browser: httpx.Client, api: httpx.Client, control: Control, church: str, feed: tuple[type[_Feed], str]
 ) -> None:
     serving, url = feed
-    page = browser.post(f"/churches/{church}/calendar/feeds", data={"url": url, "name": "Platform", "published": "on"})
+    form = {"url": url.replace("http:", "webcal:"), "name": "Platform", "published": "on"}
+    page = browser.post(f"/churches/{church}/calendar/feeds", data=form)
     assert "1 events created, 0 changed, 0 deleted." in page.text
-    (row,) = [each for each in control.call("GET", f"/organizations/{church}/feeds") if each.get("url") == url]
+    (row,) = [each for each in control.call("GET", f"/organizations/{church}/feeds") if each.get("url") == form["url"]]
     names = {"where[feed_id]": row["id"]}
     (event,) = api.get(EVENTS, params=names).json()["data"]
     assert event["attributes"]["name"] == "Zzfeed"

@@ -131,7 +131,7 @@ def _within_reach(view: View, conditions: Sequence[Condition]) -> list[Condition
     seconds = -longest[0][1] if longest and longest[0][0] == 0 else 0
     try:
         since = datetime.fromisoformat(max(ends)) - timedelta(seconds=max(seconds, 0))
-    except OverflowError:
+    except (OverflowError, ValueError):
         return []
     return [Condition("starts_at", "gte", stamp(since))]
 
