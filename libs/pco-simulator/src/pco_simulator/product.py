@@ -21,8 +21,8 @@ from pco_simulator.jsonapi import (
     unauthorized,
 )
 from pco_simulator.kind import Context, Include, Includes, Kind
-from pco_simulator.rows import Order, Row, parse_id
-from pco_simulator.world import Change, Login, World
+from pco_simulator.rows import Order, Row, View, parse_id
+from pco_simulator.world import Change, Login, Span, World
 
 READS = ("GET", "HEAD")
 _METHODS = (*READS, "POST", "PATCH", "DELETE")
@@ -45,6 +45,8 @@ class Call(ABC):
     includes: ClassVar[Includes]
     included_when_filled: ClassVar[str]
     """From this version on an empty `included` is absent."""
+    slow_to_appear: ClassVar[frozenset[str]]
+    """Types whose new rows single reads do not find for a while, where the setting says so."""
 
     def __init__(self, world: World, request: ApiRequest, version: str) -> None:
         self.world = world
@@ -52,6 +54,8 @@ class Call(ABC):
         self.version = version
         self.organization_id = request.caller.organization_id
         self.query = Query.parse(request.query)
+        self._nursery: View | None = None
+        """Rows that single reads find; of types that are slow to appear a row outside this view is too new."""
 
     @classmethod
     def serve(cls, world: World, request: ApiRequest, default_version: str) -> ApiResponse:
@@ -131,10 +135,22 @@ class Call(ABC):
             hour=self.hour(),
         )
 
+    def context_of_single(self, *further: Span) -> Context:
+        """What a single record is rendered with; `further`: lags on top of that of single reads."""
+        lag = self.world.lag
+        behind = sum(map(lag.draw, (lag.singles_ms, *further)))
+        context = self.context(behind)
+        created = lag.draw(lag.created_ms)
+        if created:
+            self._nursery = self.world.view(self.organization_id, behind + created)
+        return context
+
     def row(self, context: Context, type_: str, id_: str) -> Row:
         """The row that a path names, or 404."""
         row = context.view.get(type_, parse_id(id_))
-        if row is None:
+        if row is None or (
+            type_ in self.slow_to_appear and self._nursery is not None and self._nursery.get(type_, row.id) is None
+        ):
             raise not_found()
         return row
 

@@ -97,7 +97,7 @@ class Settings(BaseModel):
     """How much further behind the log of mergers is: the removed person is not found before the log says why
     (unconfirmed)."""
     created_lag_ms: Milliseconds = 0
-    """How much longer a person just created is not found by their id, while changes of known people show
+    """How much longer a person, event or instance just created is not found by its id, while changes of known ones show
     (unconfirmed: that filters lag 30 to 90 s after a create is in public notes, that single reads do is not)."""
     lag_seed: int = 0
     """Seed of the lags drawn from a range; setting it restarts the sequence."""

@@ -320,3 +320,16 @@ def test_included_events_can_be_behind(world: World, calendar: Direct, church: s
     answer = calendar.get(f"{EVENTS}/{event_id}/event_instances?include=event")
     assert answer.data[0]["relationships"]["event"]["data"]["id"] == event_id
     assert answer.body["included"] == []
+
+
+def test_new_events_can_be_slow_to_appear(
+    world: World, calendar: Direct, church: str, human: Human, clock: SetClock
+) -> None:
+    world.lag.created_ms = 5_000
+    known = calendar.get(f"{EVENTS}?per_page=1").ids[0]
+    event_id = human.create_event(church, {"name": "New", "starts_at": "2026-06-01T10:00"})
+    human.edit(church, "Event", known, {"name": "Changed"})
+    assert calendar.get(f"{EVENTS}/{event_id}").status == 404
+    assert calendar.get(f"{EVENTS}/{known}").data["attributes"]["name"] == "Changed"
+    clock.advance(6)
+    assert calendar.get(f"{EVENTS}/{event_id}").status == 200

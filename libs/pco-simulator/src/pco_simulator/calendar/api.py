@@ -61,6 +61,7 @@ class _Call(Call):
     root_path = ROOT
     includes = INCLUDES
     included_when_filled = INCLUDED_WHEN_FILLED
+    slow_to_appear = frozenset({"Event", "EventInstance"})
 
     def permits(self, login: Login, *, writing: bool) -> bool:
         return login.calendar_role in (_MAY_WRITE if writing else _MAY_READ)
@@ -71,7 +72,7 @@ class _Call(Call):
     # -- reads -----------------------------------------------------------------------------------------------
 
     def read(self, segments: list[str], login: Login) -> ApiResponse:
-        context = self.context(self.world.lag.draw(self.world.lag.singles_ms))
+        context = self.context_of_single()
         match segments:
             case []:
                 return self.single(context, ORGANIZATION, organization_row(context))

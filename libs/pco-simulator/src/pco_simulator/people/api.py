@@ -29,7 +29,7 @@ from pco_simulator.people.person import PERSON, TO_ONE
 from pco_simulator.people.references import EMPTY_OF_PERSON, PERSON_MERGER, REFERENCES
 from pco_simulator.people.render import INCLUDES
 from pco_simulator.product import Call, Parent, among
-from pco_simulator.rows import Row, View
+from pco_simulator.rows import Row
 from pco_simulator.world import Login, World
 
 _MAY_READ = ("Viewer", "Editor", "Manager")
@@ -60,13 +60,12 @@ class _Call(Call):
     root_path = ROOT
     includes = INCLUDES
     included_when_filled = INCLUDED_WHEN_FILLED
+    slow_to_appear = frozenset({"Person"})
 
     def __init__(self, world: World, request: ApiRequest, version: str) -> None:
         super().__init__(world, request, version)
         self.protects = False
         """Whether the caller may not edit administrators."""
-        self.nursery: View | None = None
-        """People that single reads can find; a person outside this view is too new."""
 
     def permits(self, login: Login, *, writing: bool) -> bool:
         return _permits(login, _MAY_WRITE if writing else _MAY_READ)
@@ -74,12 +73,8 @@ class _Call(Call):
     # -- reads -----------------------------------------------------------------------------------------------
 
     def read(self, segments: list[str], login: Login) -> ApiResponse:
-        lag = self.world.lag
-        behind = lag.draw(lag.singles_ms) + (lag.draw(lag.mergers_ms) if segments[:1] == ["person_mergers"] else 0)
-        context = self.context(behind)
-        created = lag.draw(lag.created_ms)
-        if created:
-            self.nursery = self.world.view(self.organization_id, behind + created)
+        merging = (self.world.lag.mergers_ms,) if segments[:1] == ["person_mergers"] else ()
+        context = self.context_of_single(*merging)
         match segments:
             case []:
                 return self.single(context, ORGANIZATION, organization_row(context))
@@ -177,12 +172,6 @@ class _Call(Call):
         if "without_deceased" in self.query.filters:
             people = [person for person in people if not _is_deceased(context, person)]
         return people
-
-    def row(self, context: Context, type_: str, id_: str) -> Row:
-        row = super().row(context, type_, id_)
-        if type_ == "Person" and self.nursery and self.nursery.get(type_, row.id) is None:
-            raise not_found()
-        return row
 
     def further_lag(self, kind: Kind) -> int:
         lag = self.world.lag
