@@ -400,16 +400,17 @@ def select(
         if found is not None:
             return found
     rows = among if among is not None else _candidates(view, source, conditions)
-    tests = _tests(view, source, conditions)
     if rows is None:
         if plain:
-            get = view.get
+            entries, left = _stretch(view, source, conditions, order)
+            tests, get = _tests(view, source, left), view.get
             return [
                 entry[-1]
-                for entry in _stretch(view, source, conditions, order)
+                for entry in entries
                 if (row := get(source.type, entry[-1])) is not None and all(test(row) for test in tests)
             ]
         rows = list(view.all(source.type))
+    tests = _tests(view, source, conditions)
     kept = [row for row in rows if all(test(row) for test in tests)]
     return [entry[-1] for entry in sorted(_entry(view, source, row, order) for row in kept)]
 
@@ -445,15 +446,17 @@ def _by_index(view: View, source: Source, conditions: Sequence[Condition], order
     return None
 
 
-def _stretch(view: View, source: Source, conditions: Sequence[Condition], order: Order) -> list[tuple[Any, ...]]:
-    """The sorted index, cut to what the conditions on its first field admit."""
+def _stretch(
+    view: View, source: Source, conditions: Sequence[Condition], order: Order
+) -> tuple[list[tuple[Any, ...]], Sequence[Condition]]:
+    """The sorted index, cut to what the conditions on its first field admit, and the conditions left to test."""
     entries = view.entries(source.type, order)
     if order and not order[0][1]:
         ranged = [condition for condition in conditions if condition.field == order[0][0]]
         if ranged and _is_range(source, ranged, order[0][0]):
             begin, end = _bounds(entries, ranged)
-            return entries[begin:end]
-    return entries
+            return entries[begin:end], [condition for condition in conditions if condition not in ranged]
+    return entries, conditions
 
 
 def _is_range(source: Source, conditions: Sequence[Condition], name: str) -> bool:
