@@ -65,3 +65,27 @@ def test_no_sync_brings_them_back_until_they_are_let_back(
     church.sync()
     page.goto("/people?q=Newcome")
     expect(page.get_by_role("row", name=re.compile("Nora Newcome"))).to_be_visible()
+
+
+def test_another_organization_may_come_after_a_refusal(page: Page) -> None:
+    """An answered refusal goes, and what follows from the answer is in view."""
+    page.goto("/")
+    page.get_by_role("button", name="Disconnect").press("Enter")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Disconnect Planning Center People").press("Enter")
+    dialog.get_by_role("button", name="Close").press("Enter", timeout=60_000)
+    page.goto("/oauth/callback?state=never&code=begun")
+    refusal = page.get_by_role("status").filter(has_text="Nothing was stored.")
+    expect(refusal).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 600})
+    page.get_by_role("button", name="Connect another organization").press("Enter")
+    hint = dialog.get_by_text(re.compile("^Type .* to confirm.$")).inner_text()
+    name = hint.removeprefix("Type ").removesuffix(" to confirm.")
+    typed = dialog.get_by_label("Name of the former organization")
+    typed.press_sequentially(name[:-1])
+    page.keyboard.press("Enter")
+    expect(dialog).to_contain_text(f'Name of the former organization differs from "{name}"')
+    typed.press_sequentially(name[-1])
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Another Planning Center organization can be connected now.")).to_be_in_viewport()
+    expect(refusal).to_have_count(0)

@@ -317,10 +317,11 @@ async def forget_organization(session: AsyncSession, user: UserIdentity, answer:
     if any(connection.state != "disconnected" for connection in church.connections.values()):
         raise StateForbids("Disconnect both products first. The links are kept until then.", slug="connected")
     # Browsers collapse runs of blanks, so they are compared as one.
-    if answer.confirmation.split() != church.binding.pco_organization_name.split():
+    name = church.binding.pco_organization_name
+    if answer.confirmation.split() != name.split():
         raise Invalid(
             "Type the name exactly as it is shown. Nothing was changed.",
-            errors=[{"field": "confirmation", "message": "is not the name of the Planning Center organization"}],
+            errors=[{"field": "confirmation", "message": f'differs from "{name}"'}],
         )
     await session.delete(church.binding)
 

@@ -160,7 +160,7 @@ export async function forget(former, said, reload) {
           });
         },
       },
-      h("p", {}, `Until now this church belongs to ${former} in Planning Center. Another organization gets links of its own.`),
+      h("p", {}, `Until now this church belonged to ${former} in Planning Center. Another organization gets links of its own.`),
       h("p", {}, "Members and families here stay. Their links to the former organization are no longer used."),
       field("Name of the former organization", "confirmation", { required: true, hint: `Type ${former} to confirm.` }),
       h(
@@ -172,6 +172,9 @@ export async function forget(former, said, reload) {
     ),
   );
   if (answer !== "done") return;
+  // A refusal that sent the administrator here is answered by now.
+  for (const earlier of said.querySelectorAll(".notice")) earlier.remove();
   said.prepend(notice("good", h("p", {}, "Another Planning Center organization can be connected now.")));
   await reload();
+  /** @type {HTMLElement | null} */ (document.querySelector("main h1"))?.focus();
 }
