@@ -33,7 +33,9 @@ def test_an_administrator_erases_somebody_by_keys(page: Page, church: Church, pc
     erase.press("Enter")
     expect(dialog).to_contain_text("Say on whose request. Nothing was erased.")
     assert church.get(f"/people/members/{nora['id']}")["first_name"] == "Nora"
-    dialog.get_by_label("At the person's own request").press("Space")
+    own = dialog.get_by_label("At the person's own request")
+    expect(own).to_be_focused()
+    own.press("Space")
     erase.press("Enter")
 
     receipt = page.get_by_role("region", name="A person was erased")

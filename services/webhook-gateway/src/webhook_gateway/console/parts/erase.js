@@ -72,7 +72,10 @@ async function erase(context, member) {
     verb: `Erase ${name}`,
     work: async () => {
       const chosen = asked.querySelector("input:checked");
-      if (!(chosen instanceof HTMLInputElement)) throw new Problem("Say on whose request. Nothing was erased.");
+      if (!(chosen instanceof HTMLInputElement)) {
+        asked.querySelector("input")?.focus();
+        throw new Problem("Say on whose request. Nothing was erased.");
+      }
       receipt = await post(at`/people/members/${member.id}/erasure`, { on_request_of: chosen.value, version: member.version });
     },
   });
