@@ -15,7 +15,8 @@ def test_the_statement_names_what_differs(page: Page, church: Church) -> None:
     """An edit here is named until the next sync, and the statement after that omits it."""
     member = church.get("/people/members", limit=1, state="linked")["items"][0]
     church.change_member(member, last_name="Changed")
-    page.goto("/")
+    page.goto("/runs")
+    page.get_by_role("main").get_by_role("link", name="Integrations").press("Enter")
     page.get_by_role("link", name="Proof of sync").press("Enter")
     expect(page.get_by_role("heading", name="Proof of sync", level=1)).to_be_focused()
     expect(page.get_by_role("heading", name="No comparison yet")).to_be_visible()
@@ -30,6 +31,9 @@ def test_the_statement_names_what_differs(page: Page, church: Church) -> None:
         page.get_by_role("heading", name=re.compile("identical on both sides, 1 waits for the next"))
     ).to_be_visible()
     expect(page.get_by_role("img", name="People who differed: 1, 1")).to_be_visible()
+    file = page.get_by_role("button", name="Download as CSV").bounding_box()
+    assert file is not None
+    assert file["width"] < 300
     page.get_by_text("The same numbers as a table").press("Enter")
     expect(page.get_by_role("table")).to_be_visible()
     accessible(page)

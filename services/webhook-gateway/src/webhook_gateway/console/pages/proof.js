@@ -27,7 +27,7 @@ export async function show(context) {
             h("h2", {}, "No comparison yet"),
             h("p", {}, "Every night everybody is compared on both sides, and nothing is written. The first result appears here after the first sync."),
           ]
-        : [newest(/** @type {Statement} */ (items[0])), items.length > 1 ? over(items) : null, downloads("/people/statements.csv", {}, "The results")],
+        : [newest(/** @type {Statement} */ (items[0])), items.length > 1 ? over(items) : null, h("div", { key: "file", class: "row" }, downloads("/people/statements.csv", {}, "The results"))],
   });
   main.append(
     heading(

@@ -53,7 +53,7 @@ export async function show(context) {
           ],
   });
   main.append(
-    heading("Sync history"),
+    heading("Sync history", h("a", { href: "/integrations" }, "Integrations")),
     states,
     runs.element,
   );
