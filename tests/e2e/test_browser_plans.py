@@ -75,6 +75,7 @@ def test_the_very_first_sync_is_previewed_by_keys_alone(
     approve.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_text("Done", exact=True)).to_be_visible(timeout=120_000)
+    expect(page.get_by_role("heading", name="Previewed sync", level=1)).to_be_visible()
     run = church.get("/people/runs")["items"][0]
     assert (run["purpose"], run["state"], run["counts"].get("left_out")) == ("preview", "done", None)
     assert church.differences(pco) == []
@@ -162,6 +163,8 @@ def test_a_plan_is_discarded_and_another_browser_is_told(
     page.get_by_role("button", name="Discard this plan").click()
     said = "The plan was discarded. Nothing was written, here or in Planning Center."
     expect(page.get_by_text(said)).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text("answered: Discard")
+    expect(page.get_by_role("heading", name="Preview", level=1)).to_be_visible()
     expect(other.get_by_text(said)).to_be_visible()
     expect(other.get_by_role("button", name="Make this change")).to_have_count(0)
     shot(page, "plan-discarded")

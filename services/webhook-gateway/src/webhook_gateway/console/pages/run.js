@@ -14,6 +14,7 @@ import { openThere } from "../parts/there.js";
 import { undoOf } from "../parts/undo.js";
 import {
   count,
+  declining,
   duration,
   fieldName,
   hasList,
@@ -419,7 +420,7 @@ function approval(run, asked, admin, showRun) {
                 : conflict
                   ? h("button", { class: "primary" }, `Open ${conflictsOf(conflict)} for an answer`)
                   : null,
-            action(asked.kind === "threshold" ? "Stop" : "Discard", () => reply("stop"), { name: asked.kind === "threshold" ? "Stop this sync" : "Discard this plan" }),
+            action(declining(asked.kind), () => reply("stop"), { name: asked.kind === "threshold" ? "Stop this sync" : "Discard this plan" }),
           ),
         )
       : h("p", { class: "quiet" }, "Nothing is written until an administrator approves it."),

@@ -243,13 +243,17 @@ export const writesNothing = ({ purpose, progress }) =>
   purpose === "proof" || (purpose === "preview" && ["pull", "compare"].includes(progress.phase));
 
 /** @param {Run} run */
-export const runKind = (run) => PURPOSES[run.purpose] ?? (run.kind === "full" ? "Full sync" : "Changes only");
+export const runKind = (run) => purposeOf(run) ?? (run.kind === "full" ? "Full sync" : "Changes only");
 
 /** @param {Run} run */
-export const runName = (run) => PURPOSES[run.purpose] ?? "Sync";
+export const runName = (run) => purposeOf(run) ?? "Sync";
 
 /** Purposes of runs other than plain syncs. @type {Record<string, string>} */
 const PURPOSES = { preview: "Preview", undo: "Undo", proof: "Comparison, writes nothing" };
+
+/** An approved preview writes like any sync, so "Preview" would deny its changes. @param {Run} run */
+const purposeOf = ({ purpose, answered }) =>
+  purpose === "preview" && answered.some(({ question, answer }) => question === "plan" && answer !== "stop") ? "Previewed sync" : PURPOSES[purpose];
 
 /** @param {Run} run */
 export function runTrigger(run) {
@@ -278,7 +282,6 @@ const REPLIES = {
   ours: "Keep ours",
   approve: "Make these changes",
   continue: "Make these changes",
-  stop: "Stop",
 };
 
 /** @type {Record<string, string>} */
@@ -292,8 +295,11 @@ const QUESTIONS = {
 /** @param {import("../types.d.ts").RunAnswer} answered @returns {[question: string, answer: string]} */
 export const replyOf = ({ question, answer }) => [
   QUESTIONS[question] ?? unslug(question),
-  question === "undo" && answer !== "stop" ? "Undo these changes" : (REPLIES[answer] ?? unslug(answer)),
+  answer === "stop" ? declining(question) : question === "undo" ? "Undo these changes" : (REPLIES[answer] ?? unslug(answer)),
 ];
+
+/** The label of the answer that makes none of the changes. @param {string} question */
+export const declining = (question) => (question === "plan" || question === "undo" ? "Discard" : "Stop");
 
 /** Seconds that a run took, without its waits for a person. @param {Run} run */
 export function tookSeconds({ started_at, finished_at, answered }) {
