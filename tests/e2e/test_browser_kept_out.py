@@ -4,6 +4,8 @@ The tests of this module are chapters: each continues where the one before ended
 """
 
 import re
+from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -121,3 +123,19 @@ def test_a_family_with_its_people(
     expect(other.get_by_text("Kept out of the sync by")).to_have_count(0)
     assert church.get("/people/status")["kept_out"] == 0
     writes_nothing(church, pco)
+
+
+def test_a_short_search_says_that_more_people_match(page: Page, church: Church) -> None:
+    names = [f"{one['first_name']} {one['last_name']}".lower() for one in church.members()]
+    pairs = Counter(pair for name in names for pair in {first + second for first, second in pairwise(name)})
+    [(common, found)] = Counter({pair: many for pair, many in pairs.items() if pair.isalpha()}).most_common(1)
+    assert found > 8
+    page.goto("/families/new")
+    search = page.get_by_role("searchbox", name="Find people to add")
+    more = page.get_by_text("More people match: type more of the name.")
+    search.press_sequentially(common)
+    expect(more).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("^Add .*"))).to_have_count(9)
+    search.press_sequentially(" nobody has this name")
+    expect(page.get_by_text("Nobody else matches.")).to_be_visible()
+    expect(more).to_have_count(0)

@@ -191,6 +191,7 @@ function edit(context, known) {
   let saved = false;
   /** @type {Member[]} */
   let matching = [];
+  let more = false;
   const members = h("ul", { class: "plain-list" });
   const found = h("ul", { class: "plain-list", "aria-label": "People found" });
   const search = h("input", {
@@ -250,7 +251,9 @@ function edit(context, known) {
       // Members of a large family may fill the first results.
       const page = await get("/people/members", { q: text, limit: Math.min(8 + chosen.size, 200) }, signal);
       if (search.value.trim() !== text) return;
-      matching = page.items.filter((/** @type {Member} */ member) => !chosen.has(member.id)).slice(0, 8);
+      const others = page.items.filter((/** @type {Member} */ member) => !chosen.has(member.id));
+      matching = others.slice(0, 8);
+      more = others.length > 8 || Boolean(page.next);
       if (matching.length === 0) update(found, h("li", { class: "quiet" }, "Nobody else matches."));
       else showFound();
     } catch (error) {
@@ -279,6 +282,7 @@ function edit(context, known) {
           h("span", { class: "quiet small" }, [member.child ? "Child" : "Adult", member.email].filter(Boolean).join(", ")),
         ),
       ),
+      more ? h("li", { key: "more", class: "quiet small" }, "More people match: type more of the name.") : null,
     );
   }
 
