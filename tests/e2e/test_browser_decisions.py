@@ -12,7 +12,7 @@ from typing import Any, Literal
 import asyncpg
 import pytest
 from pages import Windows, accessible, picture, shot, words_are_whole
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from sides import disagree, nothing_more, there
 
 from contracts.values import CONFLICT_SERVICE
@@ -136,6 +136,7 @@ def test_somebody_else_is_faster(page: Page, window_of: Windows, church: Church,
 
 def test_both_kept_different_and_a_refused_part(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
     disagree(church, pco, nora, {"last_name": "Mine", "gender": "Male"}, {"last_name": "Yours"})
+    who_is_active_has_no_here_and_says_why(page)
     page.goto("/conflicts")
     card = page.get_by_role("region", name=re.compile("^Nora "))
     refusal = church.control.refuse("gender", "validation", organization_id=pco)
@@ -166,6 +167,24 @@ def test_both_kept_different_and_a_refused_part(page: Page, church: Church, pco:
     page.get_by_role("button", name=re.compile("^Apply to Nora")).click()
     expect(page.get_by_role("region", name=re.compile("^Nora ")).get_by_text("Settled")).to_be_visible()
     nothing_more(church, pco)
+
+
+def who_is_active_has_no_here_and_says_why(page: Page) -> None:
+    """The open conflict, shown as one about who is active, which only a first match opens."""
+
+    def active(route: Route) -> None:
+        found = route.fetch().json()
+        for one in found["items"]:
+            one["fields"] = [one["fields"][0] | {"field": "active", "base_known": False, "ours": True, "theirs": False}]
+        route.fulfill(json=found)
+
+    page.route("**/api/v1/conflicts?*", active)
+    page.goto("/conflicts")
+    choice = group(page.get_by_role("region", name=re.compile("^Nora ")), "Active")
+    expect(choice.get_by_role("radio")).to_have_count(2)
+    expect(choice).to_contain_text("A sync never changes in Planning Center who is active.")
+    accessible(page)
+    page.unroute("**/api/v1/conflicts?*")
 
 
 def test_a_key_that_is_held_settles_nothing(page: Page, church: Church, pco: str) -> None:
@@ -329,6 +348,9 @@ def test_staff_look_and_do_not_decide(window_of: Windows, church: Church, pco: s
     sam.keyboard.press("1")
     sam.keyboard.press("Enter")
     assert church.get("/conflicts", record_id=nora["id"])["items"][0]["decision"] is None
+    sam.goto("/conflicts?field=birthdate")
+    expect(sam.get_by_role("heading", name="No conflicts fit these filters")).to_be_visible()
+    expect(sam.get_by_role("main")).not_to_contain_text("you decide")
 
 
 MANY = """

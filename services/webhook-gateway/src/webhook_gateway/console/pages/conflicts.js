@@ -321,7 +321,7 @@ h(
       h("h2", {}, record ? "This record has no open conflict any more" : filtered ? "No conflicts fit these filters" : "No open conflicts"),
       record ? h("p", {}, h("a", { href: `/conflicts?record_id=${encodeURIComponent(record)}&state=resolved` }, "Show how it was settled")) : null,
       filtered ? h("p", {}, h("a", { href: "/conflicts" }, "Show all open conflicts")) : null,
-      h("p", {}, "A field is listed here when it was changed to different values here and in Planning Center, or differed at the first sync and you chose to be asked. Both sides keep their own value until you decide."),
+      h("p", {}, `A field is listed here when it was changed to different values here and in Planning Center, or differed at the first sync and asking was chosen. Both sides keep their own value until ${admin ? "you decide" : "an administrator decides"}.`),
       h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations")),
     );
 
@@ -445,6 +445,7 @@ h(
             label,
           ),
         ),
+      field.field === STATUS ? h("p", { class: "quiet small" }, "A sync never changes in Planning Center who is active.") : null,
     );
   }
 
