@@ -52,6 +52,10 @@ def staff(browser: Browser, stack: Stack) -> Iterator[Page]:
 def test_sign_in(page: Page) -> None:
     page.goto("/")
     shot(page, "sign-in")
+    card, window = page.locator(".card").bounding_box(), page.viewport_size
+    assert card is not None
+    assert window is not None
+    assert abs(card["x"] * 2 + card["width"] - window["width"]) < 2
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name=re.compile("Ada")).click()
     expect(page.get_by_role("heading", name="Integrations", level=1)).to_be_visible()
