@@ -25,7 +25,7 @@ export async function show(context) {
       items.length === 0
         ? [
             h("h2", {}, "No comparison yet"),
-            h("p", {}, "Every night everybody is compared on both sides, and nothing is written. The first result appears here after the first sync."),
+            h("p", {}, "Once synced, everybody is compared on both sides every night, and nothing is written. The results appear here."),
           ]
         : [newest(/** @type {Statement} */ (items[0])), items.length > 1 ? over(items) : null, h("div", { key: "file", class: "row" }, downloads("/people/statements.csv", {}, "The results"))],
   });
