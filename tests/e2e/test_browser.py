@@ -56,6 +56,7 @@ def test_sign_in(page: Page) -> None:
     assert card is not None
     assert window is not None
     assert abs(card["x"] * 2 + card["width"] - window["width"]) < 2
+    assert abs(card["y"] * 2 + card["height"] - window["height"]) < 2
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name=re.compile("Ada")).click()
     expect(page.get_by_role("heading", name="Integrations", level=1)).to_be_visible()
