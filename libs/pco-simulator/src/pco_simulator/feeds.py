@@ -1,6 +1,7 @@
 """Subscriptions of churches to iCal feeds, which the simulator reads when it is told to."""
 
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 from pco_simulator.calendar import rules as calendar
@@ -69,7 +70,8 @@ class Feeds:
         if "etag" in feed.attrs:
             headers["If-None-Match"] = feed.attrs["etag"]
         try:
-            async with httpx.AsyncClient(timeout=_SECONDS, follow_redirects=True) as client:
+            jar = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # it stays empty
+            async with httpx.AsyncClient(timeout=_SECONDS, follow_redirects=True, cookies=jar) as client:
                 answer = await client.get(_over_http(url), headers=headers)
         except httpx.HTTPError as error:
             raise ValueError(f"the feed could not be read: {error or type(error).__name__}") from error
