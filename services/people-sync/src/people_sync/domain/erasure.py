@@ -81,7 +81,8 @@ def receipt(
             "messages",
             "left",
             "The other services and the platform were told to forget them. Older messages are deleted by themselves: "
-            f"the record when its topic is next compacted, others after {days} days, failed ones after {failed_days}.",
+            f"those with the record about a day after the next change to anybody, others after {days} days, failed "
+            f"ones after {failed_days}.",
             0,
         )
     )

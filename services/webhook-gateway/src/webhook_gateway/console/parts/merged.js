@@ -62,7 +62,7 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
             h(
               "div",
               { class: "row spread" },
-              h("h2", { id: "merged" }, "One person in Planning Center"),
+              h("h2", { id: "merged" }, "Merged in Planning Center"),
               member ? null : downloads("/people/merged.csv", { state }),
             ),
             h(
