@@ -384,7 +384,7 @@ function approval(run, asked, admin, showRun) {
     { key: `question-${asked.kind}`, class: "card", "aria-labelledby": "question" },
     h("h2", { id: "question" }, title),
     h("p", {}, sentence),
-    h("p", {}, h("strong", {}, changes === 0 ? "Nothing would change" : `${count(changes, "record")} would change`), linked_records && !limits ? ` of ${count(linked_records, "linked record")}.` : "."),
+    h("p", {}, h("strong", {}, changes === 0 ? (inactive ? "No value would be put back" : "Nothing would change") : `${count(changes, "record")} would change`), linked_records && !limits ? ` of ${count(linked_records, "linked record")}.` : "."),
     limits
       ? h("p", {}, `${number(limits.changed)} of ${count(limits.linked, "linked record")} would change, which is ${percent(limits.changed, limits.linked)}. `, `Your settings ask above ${limits.percent} % and from ${count(limits.minimum, "record")} on. `, h("a", { href: "/settings" }, "Settings"))
       : null,
