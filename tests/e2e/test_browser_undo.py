@@ -70,6 +70,7 @@ def test_a_person_and_a_family_are_undone_from_their_pages(
     # A sync has added her there, which is the only question left.
     assert asked["counts"] == {"created_there": 1, "left_out": 1, "may_be_mailed": 0}
     expect(page.get_by_role("button", name="Make the 1 person inactive in Planning Center")).to_be_visible()
+    expect(page.get_by_text("No value would be put back.")).to_be_visible()
     accessible(page)
     shot(page, "undo-added-there")
     page.get_by_role("button", name="Discard this plan").press("Enter")
