@@ -260,8 +260,11 @@ async def test_types_that_are_not_known_yet_are_set_aside_and_taken_after_the_up
         async def taken() -> bool:
             return len(await effects(app, organization)) == 25
 
+        async def told() -> bool:
+            return f'servicekit_set_aside{{group="{GROUP}"}} 1.0' in (await client.operators.get("/metrics")).text
+
         await eventually(taken)
-        assert f'servicekit_set_aside{{group="{GROUP}"}} 1.0' in (await client.operators.get("/metrics")).text
+        await eventually(told)
     monkeypatch.setitem(types, "ConnectionBuried", ConnectionClosing)  # poison: never works
     async with serve(create_app(app.state.runtime.settings)):
 
