@@ -57,7 +57,7 @@ async def test_a_household_added_there_during_a_run_is_linked_to_the_family(site
 
     async def reconnect_needed() -> bool:
         run = await site.run(run_id)
-        return run["state"] == "waiting" and "connected again" in run["progress"]["waiting_for"]
+        return run["state"] == "waiting" and "reconnect Planning Center" in run["progress"]["waiting_for"]
 
     await eventually(reconnect_needed)
     people = [site.person(name)["id"] for name in ("Nora", "Nils")]

@@ -605,7 +605,7 @@ async def test_token_revoked_mid_run_waits_for_the_reconnect(site: Site, stage: 
 
     async def reconnect_needed() -> bool:
         run = await site.run(run_id)
-        return run["state"] == "waiting" and "connected again" in run["progress"]["waiting_for"]
+        return run["state"] == "waiting" and "reconnect Planning Center" in run["progress"]["waiting_for"]
 
     await eventually(reconnect_needed)
     grant = stage.grant(site)
@@ -721,7 +721,7 @@ async def test_a_token_of_another_organization_is_not_used(sites: Sites, stage: 
     run_id = await site.start()
 
     async def waits() -> bool:
-        return "connected again" in str((await site.run(run_id))["progress"]["waiting_for"])
+        return "reconnect Planning Center" in str((await site.run(run_id))["progress"]["waiting_for"])
 
     await eventually(waits)
     assert elsewhere.journal(mark) == []
