@@ -23,8 +23,8 @@ _PATIENCE_SECONDS = 30.0
 _ALWAYS = 2
 _SETTLE_SECONDS = 20.0
 """A stage that has just begun shows what it takes only after its servers have started."""
-_WINDOW_SECONDS = 10.0
-_ROOM_PERCENT = 25.0
+_WINDOW_SECONDS = 15.0
+_ROOM_PERCENT = 30.0
 """Idle share of all processors from which another stage begins."""
 
 
@@ -137,7 +137,7 @@ def main() -> int:
     parser.add_argument("stages", nargs="+", metavar="STAGE", help="targets of the Makefile, the longest first")
     parser.add_argument("--reports", type=Path, required=True, help="folder of the JUnit reports")
     parser.add_argument("--make", default="make", help="the make to call")
-    parser.add_argument("--at-once", type=int, default=5, help="how many stages run at the same time at most")
+    parser.add_argument("--at-once", type=int, default=4, help="how many stages run at the same time at most")
     asked = parser.parse_args()
     checks = Checks(asked.stages, asked.reports, make=asked.make, at_once=asked.at_once)
     began = time.monotonic()
