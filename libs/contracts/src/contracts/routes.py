@@ -9,8 +9,9 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
+from contracts.calendar import EventDetails, EventSummary, ListedOccurrence
 from contracts.http import auth, calendar, conflicts, erasures, kept_out, merged, people, plans, proof, rules
-from contracts.http.common import ListQuery, Page, PageQuery
+from contracts.http.common import HistoryEntry, ListQuery, Page, PageQuery
 from contracts.identity import Role
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC
 
@@ -227,7 +228,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "GET",
         "/people/members/{member_id}/history",
         "Every change of a member",
-        Page[people.HistoryEntry],
+        Page[HistoryEntry],
         query=PageQuery,
     ),
     _route(
@@ -272,7 +273,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "GET",
         "/people/families/{family_id}/history",
         "Every change of a family",
-        Page[people.HistoryEntry],
+        Page[HistoryEntry],
         query=PageQuery,
     ),
     _route(
@@ -691,6 +692,97 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Conflicts that moved since they were shown, and were left as they are",
         Page[conflicts.BulkSkipped],
         query=PageQuery,
+    ),
+    _route(
+        CALENDAR_SYNC,
+        "staff",
+        "GET",
+        "/calendar/events",
+        "List events by title",
+        Page[EventSummary],
+        query=calendar.EventQuery,
+    ),
+    _route(
+        CALENDAR_SYNC,
+        "admin",
+        "POST",
+        "/calendar/events",
+        "Add an event, single or a series",
+        EventDetails,
+        request=calendar.EventInput,
+        status=201,
+    ),
+    _route(
+        CALENDAR_SYNC,
+        "admin",
+        "POST",
+        "/calendar/bulk",
+        "Add or change many events by the platform's own ids",
+        calendar.BulkEventsResult,
+        request=calendar.BulkEvents,
+        max_body=8 * MIB,
+    ),
+    _file(CALENDAR_SYNC, "/calendar/events.csv", "The list of events as a file", calendar.EventFilter),
+    _file(
+        CALENDAR_SYNC,
+        "/calendar/occurrences.csv",
+        "What takes place on some days, as a file",
+        calendar.OccurrenceFilter,
+    ),
+    _file(CALENDAR_SYNC, "/calendar/events/{event_id}/history.csv", "Every change of an event as a file"),
+    _route(CALENDAR_SYNC, "staff", "GET", "/calendar/events/{event_id}", "One event", EventDetails),
+    _route(
+        CALENDAR_SYNC,
+        "admin",
+        "PATCH",
+        "/calendar/events/{event_id}",
+        "Change an event, all occurrences of it",
+        EventDetails,
+        request=calendar.EventPatch,
+    ),
+    _route(
+        CALENDAR_SYNC,
+        "admin",
+        "DELETE",
+        "/calendar/events/{event_id}",
+        "Delete an event here",
+        None,
+        status=204,
+    ),
+    _route(
+        CALENDAR_SYNC,
+        "admin",
+        "PATCH",
+        "/calendar/events/{event_id}/occurrences/{key}",
+        "Change one occurrence of a series",
+        EventDetails,
+        request=calendar.OccurrencePatch,
+    ),
+    _route(
+        CALENDAR_SYNC,
+        "admin",
+        "DELETE",
+        "/calendar/events/{event_id}/occurrences/{key}",
+        "Take one occurrence out of a series",
+        EventDetails,
+    ),
+    _route(
+        CALENDAR_SYNC,
+        "staff",
+        "GET",
+        "/calendar/events/{event_id}/history",
+        "Every change of an event",
+        Page[HistoryEntry],
+        query=PageQuery,
+    ),
+    _route(
+        CALENDAR_SYNC,
+        "staff",
+        "GET",
+        "/calendar/occurrences",
+        "What takes place on some days, in the order of its start",
+        Page[ListedOccurrence],
+        query=calendar.OccurrenceQuery,
     ),
     _route(
         CALENDAR_SYNC,

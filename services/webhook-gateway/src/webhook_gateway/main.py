@@ -32,7 +32,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         subscribers=[connections, *live.subscriptions()],
         resources=open_resources,
-        texts_judged=["/api/v1/people/bulk"],
+        texts_judged=["/api/v1/people/bulk", "/api/v1/calendar/bulk"],
         admit=None,
         headers=console.door_headers(settings.public_url),
         body_limits={route.path: route.max_body for route in ROUTES if route.max_body != DEFAULT_BODY_LIMIT},

@@ -3,34 +3,21 @@
 from pydantic import Field
 
 from contracts.base import Event as Fact
-from contracts.base import Model, Timestamp
+from contracts.base import Timestamp
+from contracts.calendar import EventValues, Occurrence
 
 
-class CalendarEvent(Model):
-    """A platform event. Instants in UTC, shown in `time_zone`."""
+class CalendarEvent(EventValues):
+    """A platform event with its occurrences and its link."""
 
-    id: str
-    """Id of this event here; it never changes."""
-    external_id: str | None = None
-    """The platform's own id of this event."""
-    title: str
-    """Title of the event."""
-    starts_at: Timestamp
-    """When the event begins."""
-    ends_at: Timestamp
-    """When the event ends."""
-    all_day: bool = False
-    """Whether the event has days, and no times."""
-    time_zone: str = Field(description="IANA name.")
-    location: str | None = None
-    """Where the event takes place."""
-    description: str | None = None
-    """Text about the event."""
+    occurrences: tuple[Occurrence, ...] = Field(
+        default=(),
+        description="All occurrences in the order of their keys, with those that were taken out. Empty in facts of "
+        "versions before series.",
+    )
     pco_event_id: str | None = None
     """Id of the event in Planning Center Calendar."""
     pco_event_instance_id: str | None = Field(default=None, description="Set when one occurrence is linked.")
-    updated_at: Timestamp
-    """When it was changed last."""
 
 
 class CalendarEventFact(Fact):

@@ -1,17 +1,18 @@
 """Shapes that several services answer with."""
 
 import re
-from datetime import date
+from datetime import date, datetime
 from types import UnionType
 from typing import Annotated, Any, Final, Generic, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationInfo, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationInfo, field_validator
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError
 
-from contracts.base import Model
+from contracts.base import Model, Timestamp
 
 T = TypeVar("T")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}.*", re.DOTALL)
 _WHOLE: Final = re.compile(r"-?[0-9]{1,20}")
 
 
@@ -26,7 +27,7 @@ class Intent(BaseModel):
     """The body or query of a call. Unknown fields are refused: a misspelt field must not be ignored in silence.
 
     Values must have JSON's own types, which pydantic would convert: `1` is no boolean, `true` no number, `"1"` neither,
-    and a number no date.
+    and a number no date or instant.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, use_attribute_docstrings=True)
@@ -49,6 +50,10 @@ class Intent(BaseModel):
             raise PydanticKnownError("int_type")
         if date in kinds and not (isinstance(value, date) or (isinstance(value, str) and _DAY.fullmatch(value))):
             raise PydanticKnownError("date_type")
+        if AwareDatetime in kinds and not (
+            isinstance(value, datetime) or (isinstance(value, str) and _INSTANT.fullmatch(value))
+        ):
+            raise PydanticKnownError("datetime_type")
         return value
 
     @classmethod
@@ -109,6 +114,37 @@ class PageQuery(ListQuery):
     after: str | None = Field(default=None, max_length=400, description="`next` of the page before.")
     limit: int = Field(default=50, ge=1, le=200)
     """Entries on a page."""
+
+
+class HistoryEntry(Model):
+    """One change of one field of a record."""
+
+    id: str
+    """Id of the change."""
+    field: str
+    """Name of the field."""
+    side: str = Field(description="Side of the change: `here`, or `there` for Planning Center.")
+    old: Any = None
+    """The value before, as JSON."""
+    new: Any = None
+    """The value after, as JSON."""
+    by: str = Field(description="`person`, `planning_center`, `rule` or `platform`.")
+    by_name: str | None = None
+    """Name of the person who made the change."""
+    rule: str | None = None
+    """Name of the rule that made the change."""
+    run_id: str | None = None
+    """The run that made the change."""
+    decision_id: str | None = Field(default=None, description="The conflict's decision that made the change.")
+    rule_id: str | None = Field(default=None, description="The rule that made that decision.")
+    changed_at: Timestamp
+    """When it was changed."""
+    can_undo: bool
+    """Whether this change alone can be taken back."""
+    joined_name: str | None = Field(
+        default=None,
+        description="Name of the joined member, if the change was theirs before they were joined to this one.",
+    )
 
 
 class FieldError(Model):

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from contracts.base import Model, Timestamp
 from contracts.http.common import Intent, ListQuery, PageQuery
-from contracts.http.people import Text
+from contracts.http.inputs import Text
 from contracts.people import Member
 
 MergedState = Literal["open", "kept_two"]

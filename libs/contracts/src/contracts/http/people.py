@@ -1,44 +1,16 @@
 """people-sync: the directory, runs, held matches and settings."""
 
-import re
 from datetime import date
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, EmailStr, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import BeforeValidator, EmailStr, Field
+from pydantic_core import PydanticCustomError
 
 from contracts.base import Model, Timestamp
 from contracts.http.common import NOT_NULL, FieldError, Intent, ListQuery, PageQuery
+from contracts.http.inputs import REFUSED_ALONE, ExternalId, Judged, PcoId, Text, judged_as
 from contracts.people import Address, Family, Member, MemberValues
 from contracts.sync_runs import Run, RunState
-
-_CONTROLS: Final = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-"""C0 and C1 controls, lone surrogates, line ends, and bidirectional controls."""
-_UNSEEN: Final = (
-    r"\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f\u2800\u3164"
-    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
-)
-"""Combining and invisible characters. Spaces at both ends are stripped before this check."""
-_CONTROL: Final = re.compile(f"[{_CONTROLS}]")
-_NOTHING: Final = re.compile(rf"[\s{_UNSEEN}\U000e0000-\U000e0fff]+")
-
-
-def _legible(value: str) -> str:
-    if _CONTROL.search(value):
-        raise ValueError("must not contain control characters")
-    if _NOTHING.fullmatch(value):
-        raise ValueError("must have a character that can be seen")
-    return value
-
-
-class _Legible:
-    """Text without control or bidirectional characters and with at least one visible one."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(_legible, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return handler(schema) | {"pattern": f"^(?![{_UNSEEN}]+$)[^{_CONTROLS}]*$"}
 
 
 def _bare(value: Any) -> Any:
@@ -48,11 +20,8 @@ def _bare(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str, _Legible()]
 Email = Annotated[EmailStr, BeforeValidator(_bare)]
 Name = Annotated[Text, Field(max_length=100, description="One of the two names may be empty.")]
-ExternalId = Annotated[Text, Field(min_length=1, max_length=200)]
-PcoId = Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
 
 
 class AddressInput(Intent):
@@ -177,25 +146,14 @@ class BulkFamily(Intent):
     """Id in Planning Center, where it is known."""
 
 
-def _judged_later(value: Any) -> Any:
-    return value
-
-
-_Record = dict[Any, Any]
-"""Field names may hold lone surrogates, which pydantic cannot read as text: only that record is refused."""
-
-
-_ALONE = "One with unacceptable values is refused alone, by its position; an entry that is no object refuses the call."
-
-
 class BulkUpsert(Intent):
     """Members first, then families. A repeated call has the effect of one."""
 
-    members: tuple[Annotated[_Record, BeforeValidator(_judged_later, json_schema_input_type=BulkMember)], ...] = Field(
-        default=(), max_length=1000, description=_ALONE
+    members: tuple[Annotated[Judged, judged_as(BulkMember)], ...] = Field(
+        default=(), max_length=1000, description=REFUSED_ALONE
     )
-    families: tuple[Annotated[_Record, BeforeValidator(_judged_later, json_schema_input_type=BulkFamily)], ...] = Field(
-        default=(), max_length=1000, description=_ALONE
+    families: tuple[Annotated[Judged, judged_as(BulkFamily)], ...] = Field(
+        default=(), max_length=1000, description=REFUSED_ALONE
     )
 
 
@@ -276,37 +234,6 @@ class Differences(Model):
 
     items: tuple[Difference, ...]
     """The kept differences."""
-
-
-class HistoryEntry(Model):
-    """One change of one field of a record."""
-
-    id: str
-    """Id of the change."""
-    field: str
-    """Name of the field."""
-    side: str = Field(description="Side of the change: `here`, or `there` for Planning Center.")
-    old: Any = None
-    """The value before, as JSON."""
-    new: Any = None
-    """The value after, as JSON."""
-    by: str = Field(description="`person`, `planning_center`, `rule` or `platform`.")
-    by_name: str | None = None
-    """Name of the person who made the change."""
-    rule: str | None = None
-    """Name of the rule that made the change."""
-    run_id: str | None = None
-    """The run that made the change."""
-    decision_id: str | None = Field(default=None, description="The conflict's decision that made the change.")
-    rule_id: str | None = Field(default=None, description="The rule that made that decision.")
-    changed_at: Timestamp
-    """When it was changed."""
-    can_undo: bool
-    """Whether this change alone can be taken back."""
-    joined_name: str | None = Field(
-        default=None,
-        description="Name of the joined member, if the change was theirs before they were joined to this one.",
-    )
 
 
 class RecordSync(Model):
@@ -671,7 +598,6 @@ __all__ = [
     "HeldQuery",
     "HeldSample",
     "HeldSkipped",
-    "HistoryEntry",
     "Member",
     "MemberInput",
     "MemberPatch",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from contracts.values import AUTH_SERVICE, CONFLICT_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
+from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class ProblemType:
 
 _CONNECTIONS = (AUTH_SERVICE,)
 _PEOPLE = (PEOPLE_SYNC,)
+_CALENDAR = (CALENDAR_SYNC,)
+_DIRECTORIES = (PEOPLE_SYNC, CALENDAR_SYNC)
 _MANY = (PEOPLE_SYNC, CONFLICT_SERVICE)
 _START_AGAIN = "Connect again from the beginning."
 
@@ -287,15 +289,15 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "Changed meanwhile",
             "Somebody changed the record since it was read. Nothing was changed.",
             "Read the record again, and repeat the change on its present version.",
-            _PEOPLE,
+            _DIRECTORIES,
         ),
         ProblemType(
             "external-id-taken",
             409,
             "Id is taken",
             "A record with this `external_id` exists, or existed before it was deleted.",
-            "Change that record, or send this one to `PUT /api/v1/people/bulk`.",
-            _PEOPLE,
+            "Change that record, or send this one in a bulk call.",
+            _DIRECTORIES,
         ),
         ProblemType(
             "cannot-undo",
@@ -336,6 +338,23 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "The record is kept out of the sync, so nothing was done with it.",
             "Choose *Sync again* for it first.",
             _PEOPLE,
+        ),
+        # The calendar
+        ProblemType(
+            "single-event",
+            409,
+            "No series",
+            "The event has one occurrence, which is the event itself.",
+            "Change or delete the event.",
+            _CALENDAR,
+        ),
+        ProblemType(
+            "last-occurrence",
+            409,
+            "The last one",
+            "All other occurrences of the series were taken out.",
+            "Delete the event.",
+            _CALENDAR,
         ),
         # Syncs
         ProblemType(

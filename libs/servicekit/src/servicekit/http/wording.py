@@ -5,6 +5,7 @@ from typing import Final
 from pydantic_core import ErrorDetails
 
 _LIST, _OBJECT, _WHOLE, _DATE = "Send a list.", "Send an object.", "Send a whole number.", "Send a date as YYYY-MM-DD."
+_INSTANT: Final = "Send an instant with its offset, such as 2026-04-05T09:00:00-04:00."
 _SENTENCES: Final = {
     "missing": "Is required.",
     "extra_forbidden": "Is not known here: check its spelling.",
@@ -28,6 +29,11 @@ _SENTENCES: Final = {
     "date_parsing": _DATE,
     "date_from_datetime_parsing": _DATE,
     "date_from_datetime_inexact": _DATE,
+    "datetime_type": _INSTANT,
+    "datetime_parsing": _INSTANT,
+    "datetime_from_date_parsing": _INSTANT,
+    "datetime_object_invalid": _INSTANT,
+    "timezone_aware": _INSTANT,
     "greater_than_equal": "Must be at least {ge}.",
     "less_than_equal": "Must be at most {le}.",
     "literal_error": "Must be {expected}.",

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from contracts import people
-from contracts.http.common import Page, PageQuery
-from contracts.http.people import FamilyInput, FamilyPatch, FamilyQuery, HistoryEntry
+from contracts.http.common import HistoryEntry, Page, PageQuery
+from contracts.http.people import FamilyInput, FamilyPatch, FamilyQuery
 from people_sync.resources import Wired
 from people_sync.usecases import families, history
 from people_sync.usecases.history import Actor

@@ -6,8 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from contracts import people
-from contracts.http.common import Page, PageQuery
-from contracts.http.people import HistoryEntry, MemberInput, MemberPatch, MemberQuery
+from contracts.http.common import HistoryEntry, Page, PageQuery
+from contracts.http.people import MemberInput, MemberPatch, MemberQuery
 from people_sync.resources import Wired
 from people_sync.usecases import directory, history, refreshes
 from people_sync.usecases.history import Actor

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from contracts import people, sync_runs
+from contracts.http.common import HistoryEntry
 from contracts.http.erasures import Erasure
 from contracts.http.merged import MergedPair
-from contracts.http.people import HeldMatch, HeldSkipped, HistoryEntry, RunItem
+from contracts.http.people import HeldMatch, HeldSkipped, RunItem
 from contracts.http.proof import Statement
 from people_sync.domain.sentences import OUTCOMES
 

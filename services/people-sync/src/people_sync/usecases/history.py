@@ -11,8 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from contracts.http.common import Page, PageQuery
-from contracts.http.people import HistoryEntry
+from contracts.http.common import HistoryEntry, Page, PageQuery
 from contracts.identity import UserIdentity
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.erasure import ERASED_PERSON

@@ -41,7 +41,7 @@ BODY_PROBLEMS = {
     415: "Not sent with `Content-Type: application/json`",
 }
 DESCRIPTION = (
-    "Members and families in two-way sync with Planning Center. Every call needs a bearer token (JWT) of the "
+    "Members and families in two-way sync with Planning Center, and events. Every call needs a bearer token (JWT) of the "
     "platform's identity provider. Errors are problem documents (RFC 9457), whose `type` is the address of a page "
     "about it; `/problems` lists them. Lists are paged by `after` and `next`. `GET /api/v1/live` streams changes; "
     "`/api/v1/asyncapi.json` describes the same facts on Kafka. A POST with an "
@@ -52,9 +52,11 @@ PARAMETERS: Final = {
     "conflict_id": "Id of the conflict.",
     "entry_id": "Id of the change in the member's history.",
     "erasure_id": "Id of the erasure.",
+    "event_id": "Id of the event.",
     "family_id": "Id of the family.",
     "field": "Name of the field.",
     "held_id": "Id of the held match.",
+    "key": "Key of the occurrence, or the day that it begins with, such as 20260405.",
     "member_id": "Id of the member.",
     "product": "The Planning Center product.",
     "rule_id": "Id of the rule.",
@@ -75,7 +77,7 @@ TAGS: Final = {
     "Conflicts": "Edits on both sides that a person settles.",
     "Rules": "Rules that settle conflicts, shown before they are on.",
     "Settings": "Numbers for the card, and what an administrator chose.",
-    "Calendar": "The Calendar.",
+    "Calendar": "Events of the church, single or series, and their occurrences.",
     "Live": "Changes as they happen.",
 }
 _TAG_OF: Final = (

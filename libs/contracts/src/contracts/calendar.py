@@ -1,0 +1,108 @@
+"""Events and their occurrences, as messages and answers carry them."""
+
+from datetime import date
+
+from pydantic import Field
+
+from contracts.base import Model, Timestamp
+
+
+class Occurrence(Model):
+    """One time at which an event takes place. A single event has one."""
+
+    key: str = Field(
+        description="The start that the rule gives this occurrence, in the event's zone, as iCalendar's "
+        "`RECURRENCE-ID`: `20260405T090000`, or `20260405` for an all-day event. It stays when this occurrence alone "
+        "is moved.",
+    )
+    starts_at: Timestamp
+    """When it begins; for an all-day event midnight in the event's zone."""
+    ends_at: Timestamp
+    """When it ends; for an all-day event the midnight after its last day."""
+    first_day: date | None = Field(default=None, description="First day of an all-day event.")
+    last_day: date | None = Field(default=None, description="Last day of an all-day event, which it includes.")
+    title: str | None = Field(default=None, description="Title of its own; null for the event's.")
+    location: str | None = Field(default=None, description="Location of its own; null for the event's.")
+    moved: bool = Field(default=False, description="Whether it has times of its own instead of the rule's.")
+    cancelled: bool = Field(
+        default=False, description="Whether it was taken out of the series, and does not take place."
+    )
+
+
+class EventValues(Model):
+    """A platform event. Instants are in UTC and shown in `time_zone`; the days of an all-day event hold in every zone."""
+
+    id: str
+    """Id of this event here; it never changes."""
+    external_id: str | None = None
+    """The platform's own id of this event."""
+    title: str
+    """Title of the event."""
+    starts_at: Timestamp
+    """When the event begins; the first occurrence of a series, as the rule gives it."""
+    ends_at: Timestamp
+    """When the event ends; the first occurrence of a series, as the rule gives it."""
+    all_day: bool = False
+    """Whether the event has days, and no times."""
+    first_day: date | None = Field(default=None, description="First day of an all-day event.")
+    last_day: date | None = Field(default=None, description="Last day of an all-day event, which it includes.")
+    time_zone: str = Field(description="IANA name.")
+    location: str | None = None
+    """Where the event takes place."""
+    description: str | None = None
+    """Text about the event."""
+    recurrence: str | None = Field(
+        default=None,
+        description="Rule of a series, as iCalendar's `RRULE`: `FREQ=WEEKLY;COUNT=10`. `UNTIL` is the last day, or an "
+        "instant. Null for a single event.",
+    )
+    updated_at: Timestamp
+    """When it was changed last."""
+
+
+class EventSummary(EventValues):
+    """An event, with the extent of its occurrences."""
+
+    first_starts_at: Timestamp
+    """When its first occurrence begins that was not taken out."""
+    last_ends_at: Timestamp
+    """When its last occurrence ends that was not taken out."""
+    occurrence_count: int
+    """Occurrences that were not taken out."""
+    version: int = Field(ge=1)
+    """Grows with every change of the event or one of its occurrences."""
+    created_at: Timestamp
+    """When the event was added."""
+
+
+class EventDetails(EventSummary):
+    """An event and its occurrences."""
+
+    occurrences: tuple[Occurrence, ...]
+    """All of them in the order of their keys, with those that were taken out."""
+
+
+class ListedOccurrence(Model):
+    """One occurrence in a calendar, with what it shows of its event."""
+
+    event_id: str
+    """Id of the event."""
+    key: str
+    """Key of this occurrence within the event."""
+    title: str
+    """Its own title, or the event's."""
+    location: str | None
+    """Its own location, or the event's."""
+    starts_at: Timestamp
+    """When it begins; for an all-day event midnight in the event's zone."""
+    ends_at: Timestamp
+    """When it ends; for an all-day event the midnight after its last day."""
+    all_day: bool
+    """Whether it has days, and no times."""
+    first_day: date | None = Field(default=None, description="First day of an all-day event.")
+    last_day: date | None = Field(default=None, description="Last day of an all-day event, which it includes.")
+    time_zone: str = Field(description="IANA name of the event's zone.")
+    series: bool
+    """Whether the event is a series."""
+    moved: bool
+    """Whether it has times of its own instead of the rule's."""
