@@ -30,7 +30,7 @@ class Occurrence(Model):
 
 
 class EventValues(Model):
-    """A platform event. Instants are in UTC and shown in `time_zone`; the days of an all-day event hold in every zone."""
+    """A platform event. Instants are in UTC, shown in `time_zone`; the days of an all-day event hold in every zone."""
 
     id: str
     """Id of this event here; it never changes."""

@@ -41,8 +41,8 @@ BODY_PROBLEMS = {
     415: "Not sent with `Content-Type: application/json`",
 }
 DESCRIPTION = (
-    "Members and families in two-way sync with Planning Center, and events. Every call needs a bearer token (JWT) of the "
-    "platform's identity provider. Errors are problem documents (RFC 9457), whose `type` is the address of a page "
+    "Members and families in two-way sync with Planning Center, and events. Every call needs a bearer token (JWT) of "
+    "the platform's identity provider. Errors are problem documents (RFC 9457), whose `type` is the address of a page "
     "about it; `/problems` lists them. Lists are paged by `after` and `next`. `GET /api/v1/live` streams changes; "
     "`/api/v1/asyncapi.json` describes the same facts on Kafka. A POST with an "
     "`Idempotency-Key` can be sent again when its answer was lost."

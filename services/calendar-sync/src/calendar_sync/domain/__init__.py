@@ -1,0 +1,1 @@
+"""Decisions about events: pure functions over plain values."""
