@@ -95,3 +95,38 @@ def change_indexes(table: str = "change") -> tuple[Index | UniqueConstraint, ...
         UniqueConstraint("run_id", "kind", "record_id"),
         UniqueConstraint("run_id", "kind", "pco_id"),
     )
+
+
+class EffectColumns:
+    """A change of one field of a record on either side, with its cause. Never deleted."""
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, sort_order=-1)
+    """Gives the order of effects. Internal, since it counts the changes of all churches."""
+    entry_id: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
+    """Id for callers, unique within the record."""
+    organization_id: Mapped[str]
+    cause: Mapped[str]
+    """`run`, `refresh`, `decision`, `rule` for a decision by a rule, or `edit` for an edit here."""
+    cause_id: Mapped[UUID | None]
+    """Id of the run, refresh, decision or rule."""
+    kind: Mapped[str]
+    record_id: Mapped[UUID]
+    side: Mapped[str] = mapped_column(default="here")
+    """Side of the change: `here`, or `there` for Planning Center."""
+    field: Mapped[str]
+    before: Mapped[Any] = mapped_column(JSONB)
+    after: Mapped[Any] = mapped_column(JSONB)
+    by: Mapped[str]
+    """`person`, `planning_center`, `rule` or `platform`."""
+    by_user_id: Mapped[str | None]
+    by_name: Mapped[str | None]
+    rule: Mapped[str | None]
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+def effect_indexes(table: str = "effect") -> tuple[Index, ...]:
+    """For `__table_args__` of an effect: the history of a record, and what one cause did."""
+    return (
+        Index(f"ix_{table}_record", "record_id", "id"),
+        Index(f"ix_{table}_cause", "cause_id", "id", postgresql_where=text("cause_id IS NOT NULL")),
+    )

@@ -27,7 +27,6 @@ from people_sync.storage.sync_tables import Change, Creation, HeldMatch, Remote,
 from people_sync.storage.tables import Effect, Link, Member
 from people_sync.storage.undo import Scope
 from people_sync.usecases.connections import connection_changed
-from people_sync.usecases.history import Actor
 from people_sync.usecases.publishing import touch_members
 from people_sync.usecases.record import one as record_one
 from people_sync.usecases.record.creations import create_once
@@ -44,6 +43,7 @@ from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.undo_plan import Undoing
 from servicekit.db.tables import JOB
 from servicekit.testing import eventually
+from synckit.history import Actor
 from synckit.requests import Requests
 from synckit.runs import end_abandoned
 

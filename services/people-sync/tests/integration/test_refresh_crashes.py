@@ -48,8 +48,8 @@ from contracts.http.people import AnswerHeld
 from contracts.values import FAMILY, MEMBER
 from people_sync.storage.runs import RUNS
 from people_sync.usecases import decisions, directory, held, merged_pairs, refreshes
-from people_sync.usecases.history import Actor
 from servicekit.testing import Databases, KeyRing
+from synckit.history import Actor
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
 """`make soak`: for so long processes die at every instant there is, in an order drawn by seed."""

@@ -3,8 +3,9 @@ from datetime import date
 import pytest
 
 from contracts.people import Address
-from people_sync.domain.canonical import canonical, email_key, fold, identical, name_key, same, text_key
+from people_sync.domain.canonical import canonical, email_key, identical, name_key, same, text_key
 from people_sync.domain.values import Value
+from synckit.text import fold
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from contracts.people import Address
 from people_sync.domain.inputs import problems
 from people_sync.usecases.bulk import _Call, _valid
 from people_sync.usecases.directory import input_values
-from people_sync.usecases.history import Actor
+from synckit.history import Actor
 
 TODAY = date(2026, 1, 5)
 LIGATURES = "\ufdfa" * 100

@@ -7,8 +7,9 @@ from datetime import date
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from people_sync.domain.canonical import email_key, fold
+from people_sync.domain.canonical import email_key
 from people_sync.domain.matching import HOUSEHOLD, SHOWN, Held, Local, Matched, Peer, Theirs, match_all
+from synckit.text import fold
 
 PAIR = tuple[str, str]
 

@@ -3,20 +3,33 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fastapi.responses import StreamingResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.http.common import Page
+from contracts.http.common import ListQuery, Page, PageQuery
 from servicekit.db.sessions import Sessions
 
 AT_ONCE: Final = 500
 """Items per page of a file."""
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """The first characters of a formula."""
+Q = TypeVar("Q", bound=PageQuery)
 Read = Callable[[AsyncSession, str | None], Awaitable[Page[Any]]]
 """Reads the page after `after`."""
+
+
+def pages(
+    read: Callable[[AsyncSession, str, Q], Awaitable[Page[Any]]], organization_id: str, kind: type[Q], wanted: ListQuery
+) -> Read:
+    """A list's own read, in pages that are longer than a caller may have them. kind: its query, with a page."""
+
+    def page(session: AsyncSession, after: str | None) -> Awaitable[Page[Any]]:
+        query = kind(**dict(wanted)).model_copy(update={"after": after, "limit": AT_ONCE})
+        return read(session, organization_id, query)
+
+    return page
 
 
 async def answer(

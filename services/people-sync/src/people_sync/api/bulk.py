@@ -5,10 +5,10 @@ from fastapi import APIRouter
 from contracts.http.people import BulkResult, BulkUpsert
 from people_sync.resources import Wired
 from people_sync.usecases import bulk
-from people_sync.usecases.history import Actor
 from servicekit.db.sessions import Session
 from servicekit.http.answers import KeyedRoute
 from servicekit.http.auth import Admin
+from synckit.history import Actor
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/bulk", tags=["Members", "Families"])
 

@@ -9,10 +9,10 @@ from contracts.http.erasures import EraseMember, Erasure
 from people_sync.resources import Wired
 from people_sync.usecases import receipts
 from people_sync.usecases.erase import erase
-from people_sync.usecases.history import Actor
 from servicekit.db.sessions import Session
 from servicekit.http.answers import KeyedRoute
 from servicekit.http.auth import Admin
+from synckit.history import Actor
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people", tags=["Erased people"])
 

@@ -9,10 +9,10 @@ from contracts.http.common import HistoryEntry, Page, PageQuery
 from contracts.http.people import FamilyInput, FamilyPatch, FamilyQuery
 from people_sync.resources import Wired
 from people_sync.usecases import families, history
-from people_sync.usecases.history import Actor
 from servicekit.db.sessions import Session
 from servicekit.http.answers import KeyedRoute
 from servicekit.http.auth import Admin, User
+from synckit.history import Actor
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/families", tags=["Families"])
 

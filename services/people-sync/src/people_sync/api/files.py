@@ -1,7 +1,6 @@
 """Every list as a file: the same filters, all pages."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
@@ -38,27 +37,14 @@ from servicekit.http import spreadsheets
 from servicekit.http.auth import Admin, User
 
 router = APIRouter(prefix="/api/v1/people", tags=["Files"])
-Q = TypeVar("Q", bound=PageQuery)
 Whole = Annotated[ListQuery, Query()]
 """A list without filters."""
-
-
-def _paged(
-    read: Callable[[AsyncSession, str, Q], Awaitable[Page[Any]]], user: User, kind: type[Q], wanted: ListQuery
-) -> spreadsheets.Read:
-    """kind: the list's own query, in pages that are longer than a caller may have them."""
-
-    def page(session: AsyncSession, after: str | None) -> Awaitable[Page[Any]]:
-        query = kind(**dict(wanted)).model_copy(update={"after": after, "limit": spreadsheets.AT_ONCE})
-        return read(session, user.organization_id, query)
-
-    return page
 
 
 @router.get("/members.csv")
 async def members(user: User, wired: Wired, query: Annotated[MemberFilter, Query()]) -> StreamingResponse:
     """Members by name."""
-    read = _paged(directory.members, user, MemberQuery, query)
+    read = spreadsheets.pages(directory.members, user.organization_id, MemberQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "members", files.MEMBERS, read, files.of_member)
 
 
@@ -70,14 +56,14 @@ async def member_history(member_id: str, user: User, wired: Wired, query: Whole)
         member = await directory.find(session, organization_id, member_id, deleted=True)
         return await history.of_member(session, member, page)
 
-    paged = _paged(read, user, PageQuery, query)
+    paged = spreadsheets.pages(read, user.organization_id, PageQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "history", files.HISTORY, paged, files.of_change)
 
 
 @router.get("/families.csv")
 async def all_families(user: User, wired: Wired, query: Annotated[FamilyFilter, Query()]) -> StreamingResponse:
     """Families by name."""
-    read = _paged(families.families, user, FamilyQuery, query)
+    read = spreadsheets.pages(families.families, user.organization_id, FamilyQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "families", files.FAMILIES, read, files.of_family)
 
 
@@ -88,14 +74,14 @@ async def family_history(family_id: str, user: User, wired: Wired, query: Whole)
     async def read(session: AsyncSession, organization_id: str, page: PageQuery) -> Page[Any]:
         return await history.of_family(session, await families.find(session, organization_id, family_id), page)
 
-    paged = _paged(read, user, PageQuery, query)
+    paged = spreadsheets.pages(read, user.organization_id, PageQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "history", files.HISTORY, paged, files.of_change)
 
 
 @router.get("/held-matches.csv")
 async def held_matches(user: User, wired: Wired, query: Annotated[HeldFilter, Query()]) -> StreamingResponse:
     """Doubtful matches."""
-    read = _paged(held.held_matches, user, HeldQuery, query)
+    read = spreadsheets.pages(held.held_matches, user.organization_id, HeldQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "held-matches", files.HELD, read, files.of_held)
 
 
@@ -106,21 +92,21 @@ async def skipped(bulk_id: str, user: User, wired: Wired, query: Whole) -> Strea
     async def read(session: AsyncSession, organization_id: str, page: PageQuery) -> Page[Any]:
         return await held_bulk.skipped(session, organization_id, bulk_id, page)
 
-    paged = _paged(read, user, PageQuery, query)
+    paged = spreadsheets.pages(read, user.organization_id, PageQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "left", files.SKIPPED, paged, files.of_skipped)
 
 
 @router.get("/merged.csv")
 async def merged(user: User, wired: Wired, query: Annotated[MergedFilter, Query()]) -> StreamingResponse:
     """Pairs of members who are one person in Planning Center."""
-    read = _paged(merged_pairs.merged, user, MergedQuery, query)
+    read = spreadsheets.pages(merged_pairs.merged, user.organization_id, MergedQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "merged", files.MERGED, read, files.of_pair)
 
 
 @router.get("/runs.csv")
 async def all_runs(user: User, wired: Wired, query: Annotated[RunFilter, Query()]) -> StreamingResponse:
     """Run history, newest first."""
-    read = _paged(runs.history, user, RunQuery, query)
+    read = spreadsheets.pages(runs.history, user.organization_id, RunQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "syncs", files.RUNS, read, files.of_run)
 
 
@@ -131,19 +117,19 @@ async def items(run_id: str, user: User, wired: Wired, query: Annotated[RunItemF
     async def read(session: AsyncSession, organization_id: str, page: RunItemQuery) -> Page[Any]:
         return await runs.items(session, organization_id, run_id, page)
 
-    paged = _paged(read, user, RunItemQuery, query)
+    paged = spreadsheets.pages(read, user.organization_id, RunItemQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "sync", files.ITEMS, paged, files.of_item)
 
 
 @router.get("/statements.csv")
 async def statements(user: User, wired: Wired, query: Whole) -> StreamingResponse:
     """Results of nightly comparisons, newest first."""
-    read = _paged(proof.statements, user, PageQuery, query)
+    read = spreadsheets.pages(proof.statements, user.organization_id, PageQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "statements", files.STATEMENTS, read, files.of_statement)
 
 
 @router.get("/erasures.csv")
 async def erasures(user: Admin, wired: Wired, query: Whole) -> StreamingResponse:
     """Receipts of erased people, newest first."""
-    read = _paged(receipts.page, user, PageQuery, query)
+    read = spreadsheets.pages(receipts.page, user.organization_id, PageQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "erasures", files.ERASURES, read, files.of_erasure)

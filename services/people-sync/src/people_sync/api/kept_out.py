@@ -6,10 +6,10 @@ from contracts.http.kept_out import KeptOut
 from contracts.values import FAMILY, MEMBER
 from people_sync.resources import Wired
 from people_sync.usecases import kept_out
-from people_sync.usecases.history import Actor
 from servicekit.db.sessions import Session
 from servicekit.http.answers import KeyedRoute
 from servicekit.http.auth import Admin, User
+from synckit.history import Actor
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people", tags=["Kept out of the sync"])
 

@@ -10,10 +10,10 @@ from contracts.http.common import HistoryEntry, Page, PageQuery
 from contracts.http.people import MemberInput, MemberPatch, MemberQuery
 from people_sync.resources import Wired
 from people_sync.usecases import directory, history, refreshes
-from people_sync.usecases.history import Actor
 from servicekit.db.sessions import Session
 from servicekit.http.answers import KeyedRoute
 from servicekit.http.auth import Admin, User
+from synckit.history import Actor
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/members", tags=["Members"])
 

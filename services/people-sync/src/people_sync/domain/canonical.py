@@ -5,7 +5,6 @@ collapsed whitespace and without invisible characters, an address without a coun
 Re-capitalising a name is a change, because a person typed it.
 """
 
-import re
 import unicodedata
 from collections.abc import Hashable
 from datetime import date
@@ -16,11 +15,8 @@ import phonenumbers
 
 from contracts.people import Address
 from people_sync.domain.values import Value
+from synckit.text import ZWNJ, fold, visible
 
-_ZWNJ: Final = "\u200c"
-"""Zero width non-joiner: separates words in Persian names, where a space would separate letters too far."""
-_APOSTROPHES: Final = re.compile(r"['’‘`´ʼ]")
-_COMBINING_MARKS: Final = re.compile("[\u0300-\u036f]")
 _GENERATIONS: Final = {
     "sr": 1,
     "senior": 1,
@@ -36,7 +32,6 @@ _GENERATIONS: Final = {
     "5th": 5,
 }
 """Generational suffixes, folded, by generation."""
-_LETTERS: Final = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th", "ı": "i"})
 
 
 def canonical(field: str, value: Value, country: str) -> Hashable:
@@ -97,15 +92,6 @@ def nothing_new(value: object, was: object) -> bool:
     return value == was or (same_day(value, was) and not year_known(value))
 
 
-@lru_cache(maxsize=4_096)
-def visible(text: str) -> str:
-    """Text without invisible characters: zero-width space and joiner, byte order mark, soft hyphen, marks of direction
-    (Unicode's category Cf). A zero-width non-joiner counts as a space."""
-    if text.isascii():
-        return text
-    return "".join(c for c in text.replace(_ZWNJ, " ") if unicodedata.category(c) != "Cf")
-
-
 def text_key(value: str) -> str | None:
     """Text in NFC with collapsed whitespace and without invisible characters; None when empty."""
     return " ".join(unicodedata.normalize("NFC", visible(value)).split()) or None
@@ -116,7 +102,7 @@ def email_key(value: str | None) -> str | None:
     if not value:
         return None
     if not value.isascii():
-        value = unicodedata.normalize("NFC", visible(value.replace(_ZWNJ, "")))
+        value = unicodedata.normalize("NFC", visible(value.replace(ZWNJ, "")))
     return value.strip().casefold() or None
 
 
@@ -159,15 +145,6 @@ def street_lines(line_1: str, line_2: str) -> tuple[str, str]:
     lines = [line.strip(" \t,") for line in (*line_1.splitlines(), *line_2.splitlines())]
     first, *others = [line for line in lines if line] or [""]
     return first, ", ".join(others)
-
-
-@lru_cache(maxsize=4_096)
-def fold(text: str) -> str:
-    """A name without case, accents, punctuation, invisible characters: `Émilie  O’Brien-Łuk` is `emilie obrien luk`."""
-    decomposed = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", visible(text))).casefold()
-    # Only combining diacritical marks are removed: vowel signs of other scripts are letters of the name.
-    plain = _COMBINING_MARKS.sub("", decomposed).translate(_LETTERS)
-    return " ".join("".join(" " if unicodedata.category(c)[0] in "PSZC" else c for c in plain).split())
 
 
 def name_key(first_name: str, last_name: str) -> str:

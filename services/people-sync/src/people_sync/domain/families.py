@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from people_sync.domain.canonical import fold
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.planning_center import RemoteHousehold
+from synckit.text import fold
 
 _AROUND_A_SURNAME: Final = frozenset({"the", "family", "household"})
 STRANGER: Final = "stranger"

@@ -3,7 +3,8 @@
 from typing import Final
 
 from contracts.http.people import Answer, HeldReason
-from people_sync.domain.canonical import fold, without_suffix
+from people_sync.domain.canonical import without_suffix
+from synckit.text import fold
 
 REASONS: Final[dict[HeldReason, tuple[str, ...]]] = {
     "child": ("Same name%, but one is a child and the other an adult.",),

@@ -8,8 +8,9 @@ from typing import Any, Final
 import phonenumbers
 
 from contracts.people import Address
-from people_sync.domain.canonical import EARLIEST, fold, text_key, visible
+from people_sync.domain.canonical import EARLIEST, text_key
 from people_sync.domain.values import LONGEST_KEY, impossible
+from synckit.text import fold, visible
 
 _EXTENSION: Final = re.compile(r"[\s,;.(-]*(?:;?ext(?:ension|n)?|x|#)[\s.:=-]*[0-9]{1,9}[)\s]*$", re.IGNORECASE)
 """English notations of an extension: `x12`, `ext. 12`, `#12`, `;ext=12`."""

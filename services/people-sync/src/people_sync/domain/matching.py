@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Literal
 
-from people_sync.domain.canonical import email_key, fold, generation, same_day, without_suffix, year_known
+from people_sync.domain.canonical import email_key, generation, same_day, without_suffix, year_known
 from people_sync.domain.match_index import Asked, Free, Index, Rows
 from people_sync.domain.match_values import (
     HOUSEHOLD,
@@ -52,6 +52,7 @@ from people_sync.domain.match_values import (
     Theirs,
     Unmatched,
 )
+from synckit.text import fold
 
 __all__ = [
     "HOUSEHOLD",

@@ -13,9 +13,10 @@ from json import dumps
 from typing import Any, Final, Literal
 
 from contracts.people import Address
-from people_sync.domain.canonical import email_key, fold, street_lines
+from people_sync.domain.canonical import email_key, street_lines
 from people_sync.domain.matching import Theirs
 from people_sync.domain.values import PersonValues, from_json, to_json
+from synckit.text import fold
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 import phonenumbers
 
-from people_sync.domain.canonical import email_key, fold, visible
+from people_sync.domain.canonical import email_key
+from synckit.text import fold, visible
 
 _BETWEEN: Final = re.compile(r"[\s,;]+")
 _PHONE: Final = re.compile(r"[\d\s()+./‐-―-]+")

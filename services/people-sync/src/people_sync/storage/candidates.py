@@ -14,12 +14,12 @@ from contracts.values import FAMILY, MEMBER
 from people_sync.domain.matching import HOUSEHOLD, Local, Sharers, Theirs, rows_needed
 from people_sync.domain.planning_center import RemotePerson, household_from_snapshot, person_from_snapshot, to_match
 from people_sync.storage import remote
-from people_sync.storage.among import among
 from people_sync.storage.families import linked_records
 from people_sync.storage.kept_out import anybody_kept_out, is_kept_out
 from people_sync.storage.links import ended, has_link
 from people_sync.storage.sync_tables import Remote
 from people_sync.storage.tables import FamilyMember, Link, Member
+from synckit.among import among
 
 Owner = Mapping[str, str]
 

@@ -8,8 +8,8 @@ from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from people_sync.storage.among import among
 from people_sync.storage.tables import Effect
+from synckit.among import among
 
 _INSERT: Final = text(
     """

@@ -10,9 +10,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.storage.among import among
 from people_sync.storage.erased_tables import Erased, ErasedRecord
 from people_sync.storage.tables import Link
+from synckit.among import among
 
 NUMBER: Final = "number"
 """Kind of a marker: see `Erased.kind`."""

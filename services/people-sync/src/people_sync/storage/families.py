@@ -10,8 +10,8 @@ from sqlalchemy.orm import aliased
 
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.merge import FamilyValues
-from people_sync.storage.among import among
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
+from synckit.among import among
 
 
 async def family_values(

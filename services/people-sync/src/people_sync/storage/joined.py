@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from contracts.values import MEMBER
-from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Joined, KeptOut
 from people_sync.storage.tables import Connection, Link, Member
+from synckit.among import among
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.storage.among import among
 from people_sync.storage.sync_tables import KeptOut
 from people_sync.storage.tables import FamilyMember, Link, Member
+from synckit.among import among
 
 
 async def kept_out_among(

@@ -29,9 +29,9 @@ from people_sync.domain.canonical import same
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.values import ACTIVE, PersonValues, as_dict, partial_from_json, to_json, value_from_json
 from people_sync.domain.writes import confirmed, confirmed_family
-from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Alias
 from people_sync.storage.tables import Effect, Family, FamilyMember, Link, LinkWrite, Member
+from synckit.among import among
 from synckit.staleness import Write
 
 AT_ONCE: Final = "*"

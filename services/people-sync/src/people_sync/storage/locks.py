@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from people_sync.storage.among import among
 from people_sync.storage.tables import Family, Member
+from synckit.among import among
 
 Record = TypeVar("Record", Member, Family)
 

@@ -27,11 +27,11 @@ from sqlalchemy.orm import aliased
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import CREATED_HERE
 from people_sync.storage import remote
-from people_sync.storage.among import among
 from people_sync.storage.links import AT_ONCE
 from people_sync.storage.remote import Owner
 from people_sync.storage.strays import is_stray
 from people_sync.storage.sync_tables import Alias, Change, Creation, Remote
+from synckit.among import among
 
 
 def _strangers(owner: Owner, run_id: UUID, kind: str, name: ColumnElement[str]) -> Select[Any]:

@@ -36,10 +36,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Unread, email_keys, to_match
-from people_sync.storage.among import among
 from people_sync.storage.erased import to_be_stored
 from people_sync.storage.sync_tables import Remote, Shown, Sighting
 from people_sync.storage.tables import Link
+from synckit.among import among
 
 Owner = Mapping[str, str]
 """`organization_id` and `pco_organization_id`."""

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Remote, Stray
+from synckit.among import among
 
 MEMBERSHIP: Final = "membership"
 """Kind of an intent: a person joins a household."""

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from servicekit.db.sessions import Columns, service_metadata
-from synckit.tables import ScheduledConnection
+from synckit.tables import EffectColumns, ScheduledConnection, effect_indexes
 
 
 class Base(Columns, DeclarativeBase):
@@ -227,7 +227,7 @@ class LinkWrite(Base):
     """When the write was answered; None while its outcome is unknown."""
 
 
-class Effect(Base):
+class Effect(EffectColumns, Base):
     """A change of one field on either side, with its cause. Never deleted.
 
     A creation is one row (field `created`), and so are a membership (`members`; in Planning Center `member:` and the
@@ -235,33 +235,7 @@ class Effect(Base):
     """
 
     __tablename__ = "effect"
-    __table_args__ = (
-        Index("ix_effect_record", "record_id", "id"),
-        Index("ix_effect_cause", "cause_id", "id", postgresql_where=text("cause_id IS NOT NULL")),
-    )
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    """Gives the order of effects. Internal, since it counts the changes of all churches."""
-    entry_id: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
-    """Id for callers, unique within the record."""
-    organization_id: Mapped[str]
-    cause: Mapped[str]
-    """`run`, `refresh`, `decision`, `rule` for a decision by a rule, or `edit` for an edit here."""
-    cause_id: Mapped[UUID | None]
-    """Id of the run, refresh, decision or rule."""
-    kind: Mapped[str]
-    record_id: Mapped[UUID]
-    side: Mapped[str] = mapped_column(default="here")
-    """Side of the change: `here`, or `there` for Planning Center."""
-    field: Mapped[str]
-    before: Mapped[Any] = mapped_column(JSONB)
-    after: Mapped[Any] = mapped_column(JSONB)
-    by: Mapped[str]
-    """`person`, `planning_center`, `rule` or `platform`."""
-    by_user_id: Mapped[str | None]
-    by_name: Mapped[str | None]
-    rule: Mapped[str | None]
-    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    __table_args__ = effect_indexes("effect")
 
 
 class Settings(Base):

@@ -15,10 +15,10 @@ from people_sync.domain.sentences import RESTORED, TAKEN_BACK
 from people_sync.domain.undo import MEMBER as MEMBERSHIP
 from people_sync.domain.undo import PRIMARY_CONTACT, Standing, Was
 from people_sync.domain.values import to_json
-from people_sync.storage.among import among
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Change, KeptOut
 from people_sync.storage.tables import Effect, Family, FamilyMember, Link, Member
+from synckit.among import among
 
 KEPT: Final = timedelta(days=30)
 """Age of the oldest effects that an undo covers."""

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from people_sync.storage.among import among
 from people_sync.storage.tables import Link, LinkWrite
+from synckit.among import among
 from synckit.staleness import CREATED, Reading, Write
 
 

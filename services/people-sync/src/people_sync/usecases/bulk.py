@@ -19,7 +19,6 @@ from contracts.http.people import BulkFamily, BulkMember, BulkRejected, BulkResu
 from contracts.values import MEMBER
 from people_sync.domain.inputs import problems, text_problem
 from people_sync.domain.values import FIELDS, as_dict, impossible
-from people_sync.storage.among import among
 from people_sync.storage.erased import erased_there
 from people_sync.storage.joined import led_by_external_id
 from people_sync.storage.links import ended, look_for_deleted
@@ -31,11 +30,12 @@ from people_sync.usecases.bulk_locks import lock_all
 from people_sync.usecases.directory import input_values, new_member
 from people_sync.usecases.families import family_notes, join, leave, membership_notes, new_family, set_values
 from people_sync.usecases.held import no_longer_held
-from people_sync.usecases.history import DELETED, Actor, Noted
 from people_sync.usecases.publishing import publish, touch_families, touch_members
 from people_sync.usecases.record.effects import take_over
 from people_sync.usecases.supplied import NOT_CONNECTED, kept_ids, one_at_a_time
 from servicekit.http.wording import encodable, sentence
+from synckit.among import among
+from synckit.history import DELETED, Actor, Noted
 
 Kind = Literal["member", "family"]
 Item = TypeVar("Item", BulkMember, BulkFamily)

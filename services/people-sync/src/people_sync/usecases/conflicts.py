@@ -22,13 +22,13 @@ from people_sync.domain.merge import ConflictValues
 from people_sync.domain.sentences import MOVED_HALFWAY, VALUES_MOVED
 from people_sync.domain.times import edited_there
 from people_sync.domain.values import value_to_json
-from people_sync.storage.among import among
 from people_sync.storage.effects import last_changed_here
 from people_sync.storage.links import agreed_at
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Conflict
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from servicekit.kafka.outbox import append_all
+from synckit.among import among
 from synckit.staleness import Reading
 
 _FACTS: Final[Mapping[str, type[ConflictFact]]] = {

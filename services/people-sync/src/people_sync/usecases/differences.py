@@ -16,11 +16,12 @@ from people_sync.storage.sync_tables import Conflict
 from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases.decisions import DECIDED
 from people_sync.usecases.directory import existing
-from people_sync.usecases.history import DECIDE_AGAIN, Actor, Noted, note
+from people_sync.usecases.history import DECIDE_AGAIN, note
 from people_sync.usecases.refreshes import REFRESHES, awake
 from servicekit.errors import Conflict as Refused
 from servicekit.errors import NotFound
 from synckit import refreshes
+from synckit.history import Actor, Noted
 
 
 async def of_record(session: AsyncSession, organization_id: str, kind: str, record_id: str) -> Differences:

@@ -32,11 +32,14 @@ from people_sync.storage.records import render_members, values_of
 from people_sync.storage.sync_tables import KeptOut
 from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
 from people_sync.usecases import conflicts, history
-from people_sync.usecases.history import CREATE_AGAIN, DELETED, Actor, Noted
-from people_sync.usecases.publishing import READ_AGAIN, member_removed, publish, touch_families, touch_members
+from people_sync.usecases.history import CREATE_AGAIN
+from people_sync.usecases.publishing import member_removed, publish, touch_families, touch_members
 from people_sync.usecases.record.effects import take_over
 from servicekit.errors import Conflict, Invalid, NotFound
 from servicekit.kafka.outbox import append
+from synckit import by_key
+from synckit.history import DELETED, Actor, Noted
+from synckit.records import check_version, parse_id
 
 
 async def create(session: AsyncSession, organization_id: str, body: MemberInput, now: datetime) -> people.Member:
@@ -150,25 +153,25 @@ async def get(session: AsyncSession, organization_id: str, member_id: str) -> pe
 async def members(session: AsyncSession, organization_id: str, query: MemberQuery) -> Page[people.Member]:
     """A page of members by name; the total comes with the first page, unless a search finds very many."""
     found = await wanted(session, organization_id, query)
-    rows, total = await by_name.page_of(session, Member, organization_id, found, query)
+    rows, total = await by_key.page_of(session, Member, organization_id, "name_key", found, query)
     if total is None and not query.after:
         total = await _total(session, organization_id, query, found)
     shown = rows[: query.limit]
     return Page[people.Member](
-        items=tuple(await render_members(session, shown)), next=by_name.behind(rows, query), total=total
+        items=tuple(await render_members(session, shown)), next=by_key.behind(rows, "name_key", query), total=total
     )
 
 
-async def wanted(session: AsyncSession, organization_id: str, query: MemberQuery) -> by_name.Found | None:
+async def wanted(session: AsyncSession, organization_id: str, query: MemberQuery) -> by_key.Found | None:
     """The condition for the members of a list; None if it shows all."""
     narrowed = await _narrowed(session, organization_id, query)
     if narrowed is None and query.state not in {"linked", "local", "gone"}:
         return None
     fits = narrowed or (lambda _: [])
-    every: Any = select(Member.id).where(*by_name.in_directory(Member, organization_id), *fits(Member))
+    every: Any = select(Member.id).where(*by_key.here(Member, organization_id), *fits(Member))
     few = query.family_id is not None or query.state in {"held", "kept_out", "gone"}
     if query.state not in {"linked", "local", "gone"}:
-        return by_name.Found(fits, every, few)
+        return by_key.Found(fits, every, few)
     owner = {"organization_id": organization_id, "pco_organization_id": await _connected(session, organization_id)}
     links = linked_ids(owner, MEMBER)
     sets = {
@@ -177,12 +180,12 @@ async def wanted(session: AsyncSession, organization_id: str, query: MemberQuery
         "gone": every.intersect(linked_ids(owner, MEMBER, gone=True)),
     }
     state = query.state
-    return by_name.Found(lambda member: [*fits(member), has_state(owner, MEMBER, member, state)], sets[state], few)
+    return by_key.Found(lambda member: [*fits(member), has_state(owner, MEMBER, member, state)], sets[state], few)
 
 
-async def _narrowed(session: AsyncSession, organization_id: str, query: MemberQuery) -> by_name.Fits | None:
+async def _narrowed(session: AsyncSession, organization_id: str, query: MemberQuery) -> by_key.Fits | None:
     """The filters besides the state of the link; None without any."""
-    conditions: list[by_name.Fits] = []
+    conditions: list[by_key.Fits] = []
     if query.q:
         conditions.append(await _typed(session, organization_id, query.q))
     if query.child is not None:
@@ -201,26 +204,26 @@ async def _narrowed(session: AsyncSession, organization_id: str, query: MemberQu
     return (lambda member: [one for condition in conditions for one in condition(member)]) if conditions else None
 
 
-async def _typed(session: AsyncSession, organization_id: str, typed: str) -> by_name.Fits:
+async def _typed(session: AsyncSession, organization_id: str, typed: str) -> by_key.Fits:
     return by_name.member_has(terms(typed, await country_of(session, organization_id)))
 
 
 async def _total(
-    session: AsyncSession, organization_id: str, query: MemberQuery, found: by_name.Found | None
+    session: AsyncSession, organization_id: str, query: MemberQuery, found: by_key.Found | None
 ) -> int | None:
     if found is None:
-        return await by_name.count(session, Member, organization_id)
+        return await by_key.count(session, Member, organization_id)
     if query.q:
         typed = await _typed(session, organization_id, query.q)
-        of_search = select(Member.id).where(*by_name.in_directory(Member, organization_id), *typed(Member))
-        return await by_name.count_searched(session, of_search, found.every)
+        of_search = select(Member.id).where(*by_key.here(Member, organization_id), *typed(Member))
+        return await by_key.count_searched(session, of_search, found.every)
     if query.state in {"linked", "local"} and query.child is None and query.family_id is None:
         owner = {"organization_id": organization_id, "pco_organization_id": await _connected(session, organization_id)}
         links = (await counts.links(session, owner)).get(MEMBER, counts.Links())
         if query.state == "linked":
             return links.all - links.gone
-        return await by_name.count(session, Member, organization_id) - links.all
-    return await by_name.count_found(session, found.every)
+        return await by_key.count(session, Member, organization_id) - links.all
+    return await by_key.count_found(session, found.every)
 
 
 async def _connected(session: AsyncSession, organization_id: str) -> str:
@@ -277,14 +280,6 @@ def _by_id(organization_id: str, member_id: str) -> Select[Member]:
     return select(Member).where(Member.organization_id == organization_id, Member.id == parse_id(member_id, "member"))
 
 
-def parse_id(text: str, kind: str) -> UUID:
-    """An id from a path. NotFound (404) if it is malformed."""
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise NotFound(f"There is no such {kind}.") from error
-
-
 async def existing(session: AsyncSession, organization_id: str, kind: str, record_id: str) -> UUID:
     """The id of a member or family of the organization that is not deleted. NotFound (404).
 
@@ -299,16 +294,6 @@ async def existing(session: AsyncSession, organization_id: str, kind: str, recor
     if found is None:
         raise NotFound(f"There is no such {kind}.")
     return found
-
-
-def check_version(seen: int | None, now: int, kind: str) -> None:
-    """Conflict (409) if the record changed since the version that the caller saw."""
-    if seen is not None and seen != now:
-        raise Conflict(
-            f"Somebody changed this {kind} since you read it (you saw version {seen}, it is {now} now). {READ_AGAIN}",
-            slug="version-conflict",
-            version=now,
-        )
 
 
 async def country_of(session: AsyncSession, organization_id: str) -> str | None:

@@ -23,7 +23,6 @@ from contracts.values import FAMILY, MEMBER
 from people_sync.domain import erasure as places
 from people_sync.domain.erasure import ERASED_PERSON, without_names, without_people
 from people_sync.domain.sentences import ERASED_MEANWHILE, KEPT_OUT, NOT_DONE
-from people_sync.storage.among import among
 from people_sync.storage.erased import NUMBER, is_erased, mark
 from people_sync.storage.erased_tables import ErasedRecord, Erasure
 from people_sync.storage.held import WAITING
@@ -50,8 +49,8 @@ from people_sync.storage.sync_tables import (
 )
 from people_sync.storage.tables import Effect, Family, FamilyMember, Link, LinkWrite, Member
 from people_sync.usecases import conflicts, history, receipts
-from people_sync.usecases.directory import check_version, find
-from people_sync.usecases.history import ERASED, Actor, Noted
+from people_sync.usecases.directory import find
+from people_sync.usecases.history import ERASED
 from people_sync.usecases.publishing import family_removed, member_removed, publish, touch_families
 from people_sync.usecases.record.claims import any_is_being_written
 from people_sync.usecases.standstill import hold_jobs
@@ -63,6 +62,9 @@ from servicekit.http import answers
 from servicekit.http.paging import contains
 from servicekit.ids import uuid7
 from servicekit.kafka.outbox import append_all
+from synckit.among import among
+from synckit.history import Actor, Noted
+from synckit.records import check_version
 from synckit.runs import OPEN, render
 
 _SILENT: Final = {"synchronize_session": False}

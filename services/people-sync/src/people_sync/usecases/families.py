@@ -22,11 +22,13 @@ from people_sync.storage.locks import locked
 from people_sync.storage.records import render_families
 from people_sync.storage.tables import Family, FamilyMember, Member
 from people_sync.usecases import conflicts, history
-from people_sync.usecases.directory import check_version, parse_id
-from people_sync.usecases.history import DELETED, MEMBERS, Actor, Noted
+from people_sync.usecases.history import MEMBERS
 from people_sync.usecases.publishing import family_removed, publish, touch_members
 from servicekit.errors import Conflict, Invalid, NotFound
 from servicekit.kafka.outbox import append
+from synckit import by_key
+from synckit.history import DELETED, Actor, Noted
+from synckit.records import check_version, parse_id
 
 
 async def create(session: AsyncSession, organization_id: str, body: FamilyInput, now: datetime) -> people.Family:
@@ -136,17 +138,17 @@ async def families(session: AsyncSession, organization_id: str, query: FamilyQue
     found = None
     if query.q:
         fits = by_name.family_has(terms(query.q, None))
-        every = select(Family.id).where(*by_name.in_directory(Family, organization_id), *fits(Family))
-        found = by_name.Found(fits, every)
-    rows, total = await by_name.page_of(session, Family, organization_id, found, query)
+        every = select(Family.id).where(*by_key.here(Family, organization_id), *fits(Family))
+        found = by_key.Found(fits, every)
+    rows, total = await by_key.page_of(session, Family, organization_id, "name_key", found, query)
     if total is None and not query.after:
         if found is None:
-            total = await by_name.count(session, Family, organization_id)
+            total = await by_key.count(session, Family, organization_id)
         else:
-            total = await by_name.count_searched(session, found.every, found.every)
+            total = await by_key.count_searched(session, found.every, found.every)
     shown = rows[: query.limit]
     return Page[people.Family](
-        items=tuple(await render_families(session, shown)), next=by_name.behind(rows, query), total=total
+        items=tuple(await render_families(session, shown)), next=by_key.behind(rows, "name_key", query), total=total
     )
 
 

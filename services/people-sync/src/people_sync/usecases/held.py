@@ -16,7 +16,6 @@ from contracts.values import MEMBER
 from people_sync.domain.held import ACTED_ON, BUSY, BUSY_NOW, IN_A_RUN, LEFT_ALONE, MEMBER_GONE, TAKEN, suffix_in
 from people_sync.domain.sentences import answered_before
 from people_sync.domain.values import from_json, to_contract
-from people_sync.storage.among import among
 from people_sync.storage.held import WAITING, fitting
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import in_no_household, tie
@@ -26,13 +25,14 @@ from people_sync.storage.sync_tables import Change, Remote, Run
 from people_sync.storage.sync_tables import HeldMatch as Row
 from people_sync.storage.tables import Connection, Link, Member
 from people_sync.usecases import history, refreshes
-from people_sync.usecases.directory import check_version, parse_id
-from people_sync.usecases.history import Actor, Noted
 from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
 from servicekit.errors import Conflict, Invalid, NotFound
 from servicekit.http import paging
 from servicekit.kafka.outbox import append
+from synckit.among import among
+from synckit.history import Actor, Noted
+from synckit.records import check_version, parse_id
 from synckit.runs import OPEN
 
 ANSWERED: Final = ("same", "different")

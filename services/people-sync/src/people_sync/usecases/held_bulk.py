@@ -22,7 +22,6 @@ from people_sync.domain.planning_center import MAILED_ABOUT
 from people_sync.domain.values import from_json
 from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
-from people_sync.storage.among import among
 from people_sync.storage.held import ONE_CANDIDATE, WAITING, fitting, wanted_by_nobody_else
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import in_no_household
@@ -32,9 +31,7 @@ from people_sync.storage.sync_tables import HeldBulk, HeldMatch, Remote
 from people_sync.storage.sync_tables import HeldSkipped as Skipped
 from people_sync.storage.tables import Connection, Member, Settings
 from people_sync.usecases import history
-from people_sync.usecases.directory import parse_id
 from people_sync.usecases.held import act_on, answered, of_connected, render, tell, tie_note, tie_to
-from people_sync.usecases.history import Actor
 from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
 from people_sync.usecases.record.writer import policy_of
@@ -44,6 +41,9 @@ from servicekit.http import paging
 from servicekit.ids import uuid7
 from servicekit.jobs import queue as jobs
 from servicekit.jobs.worker import JobContext
+from synckit.among import among
+from synckit.history import Actor
+from synckit.records import parse_id
 
 KIND: Final = "people.held-answers"
 """Kind of the job that carries out a bulk answer."""

@@ -1,40 +1,25 @@
 """The history of fields: who changed what, and putting a former value back."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Uuid, func, literal, select, true
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from contracts.http.common import HistoryEntry, Page, PageQuery
-from contracts.identity import UserIdentity
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.erasure import ERASED_PERSON
 from people_sync.domain.values import FIELDS, as_dict, value_from_json, value_to_json
-from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.joined import joined_to
 from people_sync.storage.records import full_name, values_of
 from people_sync.storage.tables import Effect, Family, Member
 from servicekit.errors import Conflict, NotFound
-from servicekit.http import paging
+from synckit.among import among
+from synckit.history import THERE, Actor, Noted, edits, effects_of, entry_of
 
-HERE: Final = "here"
-THERE: Final = "there"
-"""Sides of an effect."""
-EDIT: Final = "edit"
-RUN: Final = "run"
-REFRESH: Final = "refresh"
-DECISION: Final = "decision"
-RULE: Final = "rule"
-"""Causes of an effect."""
-
-DELETED: Final = "deleted"
 CREATE_AGAIN: Final = "create_again"
 """Field of an effect: an administrator asked to create the member in Planning Center again."""
 KEPT: Final = "kept_different"
@@ -58,38 +43,6 @@ _MEMBERSHIP: Final = "member:"
 """Begins the field of an effect that says whether a member came (`after` is true) or went in Planning Center."""
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """The author of a change."""
-
-    by: str
-    """`person`, `planning_center`, `rule` or `platform`."""
-    user_id: str | None = None
-    name: str | None = None
-
-    @classmethod
-    def person(cls, user: UserIdentity) -> "Actor":
-        """A user of the console."""
-        return cls("person", user.user_id, user.name)
-
-    @classmethod
-    def platform(cls, user: UserIdentity) -> "Actor":
-        """The platform, on behalf of a user."""
-        return cls("platform", user.user_id, user.name)
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """The change of one field, values as JSON."""
-
-    kind: str
-    record_id: UUID
-    field: str
-    old: Any
-    new: Any
-    rule: str | None = None
-
-
 def changed_fields(kind: str, record_id: UUID, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Noted]:
     """A row for each field of `new` that differs from `old`."""
     return [
@@ -103,25 +56,7 @@ async def note(
     session: AsyncSession, organization_id: str, actor: Actor, changes: Iterable[Noted], now: datetime
 ) -> None:
     """Write history rows by one statement."""
-    rows = [
-        {
-            "organization_id": organization_id,
-            "cause": EDIT,
-            "side": HERE,
-            "kind": change.kind,
-            "record_id": str(change.record_id),
-            "field": change.field,
-            "before": change.old,
-            "after": change.new,
-            "by": actor.by,
-            "by_user_id": actor.user_id,
-            "by_name": actor.name,
-            "rule": change.rule,
-            "at": now.isoformat(),
-        }
-        for change in changes
-    ]
-    await insert_effects(session, rows)
+    await insert_effects(session, edits(organization_id, actor, changes, now))
 
 
 async def asked_again(session: AsyncSession, member_id: UUID) -> Actor:
@@ -137,7 +72,7 @@ async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> 
     A deleted member's history stays readable.
     """
     joined = await joined_to(session, member.organization_id, member.id)
-    rows, following = await _rows(session, member.organization_id, MEMBER, [member.id, *joined], query)
+    rows, following = await effects_of(session, Effect, member.organization_id, MEMBER, [member.id, *joined], query)
     named = {id_ for row in rows if row.field in {JOINED, KEPT_TWO} for id_ in (row.before, row.after) if _is_id(id_)}
     names = await _names(session, member.organization_id, named | {str(id_) for id_ in joined})
     return Page[HistoryEntry](items=tuple(_of_member(row, member, names) for row in rows), next=following)
@@ -145,7 +80,7 @@ async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> 
 
 async def of_family(session: AsyncSession, family: Family, query: PageQuery) -> Page[HistoryEntry]:
     """A family's history, as `of_member`. `new` is the name of a member who joined, `old` of one who left."""
-    rows, following = await _rows(session, family.organization_id, FAMILY, [family.id], query)
+    rows, following = await effects_of(session, Effect, family.organization_id, FAMILY, [family.id], query)
     ids = {id_ for row in rows for id_ in (row.before, row.after, row.field.removeprefix(_MEMBERSHIP)) if _is_id(id_)}
     names = await _names(session, family.organization_id, ids)
     return Page[HistoryEntry](items=tuple(_of_family(row, names) for row in rows), next=following)
@@ -160,28 +95,6 @@ async def _names(session: AsyncSession, organization_id: str, ids: Collection[st
     }
 
 
-async def _rows(
-    session: AsyncSession, organization_id: str, kind: str, record_ids: Sequence[UUID], query: PageQuery
-) -> tuple[Sequence[Effect], str | None]:
-    """A page of the effects of these records, newest first."""
-    records = func.unnest(literal(record_ids, ARRAY(Uuid))).table_valued("id").render_derived(name="record")
-    of_these = (Effect.organization_id == organization_id, Effect.kind == kind)
-    of_record = select(Effect).where(*of_these, Effect.record_id == records.c.id)
-    of_record = of_record.order_by(Effect.id.desc()).limit(query.limit + 1)
-    if query.after:
-        (entry_id,) = paging.decode(query.after, UUID)
-        named = select(Effect.id).where(*of_these, among(Effect.record_id, record_ids), Effect.entry_id == entry_id)
-        if (last := await session.scalar(named)) is None:
-            raise paging.unknown()  # the entry was deleted; an empty page would look like the end
-        of_record = of_record.where(Effect.id < last)
-    # The index gives each record's newest effects; sorting whole histories would get slower as they grow.
-    newest = aliased(Effect, of_record.lateral())
-    statement = select(newest).select_from(records).join(newest, true())
-    rows = (await session.scalars(statement.order_by(newest.id.desc()).limit(query.limit + 1))).all()
-    shown = rows[: query.limit]
-    return shown, paging.encode(str(shown[-1].entry_id)) if len(rows) > query.limit else None
-
-
 def _is_id(value: Any) -> bool:
     try:
         return isinstance(value, str) and bool(UUID(value))
@@ -192,7 +105,7 @@ def _is_id(value: Any) -> bool:
 def _of_member(row: Effect, member: Member, names: Mapping[str, str]) -> HistoryEntry:
     own = row.record_id == member.id
     # Former values of joined members cannot be put back, since their record is deleted.
-    entry = _entry(row, can_undo=own and _can_undo(row, member))
+    entry = entry_of(row, can_undo=own and _can_undo(row, member))
     more: dict[str, Any] = {} if own else {"joined_name": names.get(str(row.record_id))}
     if entry.field in {JOINED, KEPT_TWO}:
         more |= {"old": names.get(entry.old, entry.old), "new": names.get(entry.new, entry.new)}
@@ -200,7 +113,7 @@ def _of_member(row: Effect, member: Member, names: Mapping[str, str]) -> History
 
 
 def _of_family(row: Effect, names: Mapping[str, str]) -> HistoryEntry:
-    entry = _entry(row, can_undo=False)
+    entry = entry_of(row, can_undo=False)
     if row.field.startswith(_MEMBERSHIP):
         member = row.field.removeprefix(_MEMBERSHIP)
         came = {"old": None, "new": member} if row.after else {"old": member, "new": None}
@@ -228,24 +141,6 @@ async def former_value(session: AsyncSession, member: Member, entry_id: str) -> 
             slug="cannot-undo",
         )
     return {row.field: value_from_json(row.field, row.before)}
-
-
-def _entry(row: Effect, *, can_undo: bool) -> HistoryEntry:
-    return HistoryEntry(
-        id=str(row.entry_id),
-        field=row.field,
-        side=row.side,
-        old=row.before,
-        new=row.after,
-        by=row.by,
-        by_name=row.by_name,
-        rule=row.rule,
-        run_id=str(row.cause_id) if row.cause == RUN else None,
-        decision_id=str(row.cause_id) if row.cause == DECISION else None,
-        rule_id=str(row.cause_id) if row.cause == RULE else None,
-        changed_at=row.at,
-        can_undo=can_undo,
-    )
 
 
 def _can_undo(row: Effect, member: Member) -> bool:

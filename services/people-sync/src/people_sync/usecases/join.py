@@ -20,7 +20,6 @@ from people_sync.domain.joining import differing, filling
 from people_sync.domain.sentences import JOINED_MEANWHILE, NOT_DONE
 from people_sync.domain.values import as_dict
 from people_sync.planning_center import DEFAULT_COUNTRY
-from people_sync.storage.among import among
 from people_sync.storage.held import WAITING
 from people_sync.storage.joined import Pair
 from people_sync.storage.records import full_name, render_members, values_of
@@ -31,7 +30,7 @@ from people_sync.usecases.directory import country_of
 from people_sync.usecases.families import family_notes, membership_notes, set_values
 from people_sync.usecases.families import join as join_families
 from people_sync.usecases.families import leave as leave_families
-from people_sync.usecases.history import JOINED, Actor, Noted
+from people_sync.usecases.history import JOINED
 from people_sync.usecases.publishing import member_removed, publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
 from people_sync.usecases.record.effects import take_over
@@ -39,6 +38,8 @@ from people_sync.usecases.refreshes import REFRESHES
 from servicekit.errors import Conflict, Invalid
 from servicekit.kafka.outbox import append
 from synckit import refreshes
+from synckit.among import among
+from synckit.history import Actor, Noted
 
 
 async def join(

@@ -17,7 +17,6 @@ from contracts.http import kept_out
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import KEPT_OUT_MEANWHILE
 from people_sync.storage import remote
-from people_sync.storage.among import among
 from people_sync.storage.kept_out import families_with, links_of
 from people_sync.storage.locks import locked
 from people_sync.storage.sync_tables import HeldMatch, KeptOut, Remote
@@ -25,13 +24,15 @@ from people_sync.storage.tables import Connection, Family, FamilyMember, Member
 from people_sync.usecases import conflicts, history
 from people_sync.usecases.directory import existing
 from people_sync.usecases.held import no_longer_asked
-from people_sync.usecases.history import KEPT_OUT, WITH_FAMILY, Actor, Noted
+from people_sync.usecases.history import KEPT_OUT, WITH_FAMILY
 from people_sync.usecases.publishing import publish, touch_families, touch_members
 from people_sync.usecases.record.claims import any_is_being_written
 from people_sync.usecases.refreshes import REFRESHES, awake
 from servicekit.errors import Conflict, NotFound
 from servicekit.kafka.outbox import append_all
 from synckit import refreshes
+from synckit.among import among
+from synckit.history import Actor, Noted
 
 Kind = Literal["member", "family"]
 ENDED: Final = "synced again"

@@ -17,21 +17,23 @@ from contracts.values import MEMBER
 from people_sync.domain.joining import differing, filling
 from people_sync.domain.values import as_dict
 from people_sync.planning_center import DEFAULT_COUNTRY
-from people_sync.storage.among import among
 from people_sync.storage.joined import ENDED, OLDEST, Pair, joined_into, of_member, pair, pairs
 from people_sync.storage.locks import locked
 from people_sync.storage.records import full_name, render_members, values_of
 from people_sync.storage.sync_tables import Creation, Joined, Remote
 from people_sync.storage.tables import Effect, Family, FamilyMember, Link, Member
 from people_sync.usecases import history, refreshes
-from people_sync.usecases.directory import country_of, parse_id
-from people_sync.usecases.history import KEPT_TWO, Actor, Noted
+from people_sync.usecases.directory import country_of
+from people_sync.usecases.history import KEPT_TWO
 from people_sync.usecases.join import join
 from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
 from people_sync.usecases.supplied import one_at_a_time
 from servicekit.errors import Conflict, NotFound
 from servicekit.http import paging
+from synckit.among import among
+from synckit.history import Actor, Noted
+from synckit.records import parse_id
 
 
 async def merged(session: AsyncSession, organization_id: str, query: MergedQuery) -> Page[MergedPair]:

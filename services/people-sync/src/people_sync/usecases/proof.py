@@ -38,7 +38,6 @@ from people_sync.domain.values import ACTIVE, as_dict, partial_from_json
 from people_sync.domain.writes import family_since, taken_since
 from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.storage import runs
-from people_sync.storage.among import among
 from people_sync.storage.families import family_values, linked_records
 from people_sync.storage.held import waits_for_an_answer
 from people_sync.storage.joined import asked_about
@@ -51,6 +50,7 @@ from people_sync.storage.writes import writes_of
 from people_sync.usecases.directory import current_link, existing
 from people_sync.usecases.record.gone import why_gone
 from servicekit.http import paging
+from synckit.among import among
 
 Owner = Mapping[str, str]
 PEOPLE = "people"

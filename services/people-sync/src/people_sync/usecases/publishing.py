@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Integer, Uuid, any_, func, literal, select, update
@@ -17,8 +16,6 @@ from people_sync.storage.tables import Family, Link, Member
 from people_sync.usecases import conflicts
 from servicekit.errors import TooLarge
 from servicekit.kafka.outbox import MAX_EVENTS, append_all
-
-READ_AGAIN: Final = "Read it again and repeat the change on what is there now."
 
 
 async def publish(

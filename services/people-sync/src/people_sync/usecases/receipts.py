@@ -16,16 +16,16 @@ from contracts.http.common import Page, PageQuery
 from contracts.topics import DAY_HOURS, DEAD_LETTER_RETENTION_HOURS, TOPICS
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.erasure import receipt
-from people_sync.storage.among import among
 from people_sync.storage.erased import NUMBER
 from people_sync.storage.erased_tables import Erased, ErasedRecord, Erasure
 from people_sync.storage.sync_tables import Remote
 from people_sync.storage.tables import Link
-from people_sync.usecases.history import Actor
 from people_sync.usecases.refreshes import REFRESHES, awake
 from servicekit.errors import Conflict, NotFound
 from servicekit.http import paging
 from synckit import refreshes
+from synckit.among import among
+from synckit.history import Actor
 
 LET_BACK: Final = "let_back"
 """Reason of a refresh."""

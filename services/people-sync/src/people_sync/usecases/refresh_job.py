@@ -36,7 +36,7 @@ from people_sync.resources import Resources
 from people_sync.storage.sync_tables import Sighting
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases.decisions import DECIDED, finish, is_decided, waiting_for
-from people_sync.usecases.history import JOINED, REFRESH
+from people_sync.usecases.history import JOINED
 from people_sync.usecases.record.claims import Busy, LeftAlone, take_over_abandoned
 from people_sync.usecases.record.creations import Later
 from people_sync.usecases.record.one import Synced, sync_family, sync_member, sync_stranger
@@ -47,6 +47,7 @@ from servicekit.jobs.worker import JobContext
 from synckit import refresh_job
 from synckit.errors import NotConnected, NotYet
 from synckit.guard import guarded
+from synckit.history import REFRESH
 from synckit.refresh_job import Again, Settle, Work
 from synckit.refreshes import Done, RefreshColumns
 

@@ -16,8 +16,8 @@ from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.strays import STRAY, record_kind, unsettled
 from people_sync.storage.sync_tables import Change, Creation, Refresh, Remote
 from people_sync.storage.tables import Connection, Family, Link, Member
-from people_sync.usecases.directory import parse_id
 from servicekit.errors import Conflict, NotFound
+from synckit.records import parse_id
 from synckit.refreshes import KEPT, RefreshColumns, Refreshes, queue, request, wake
 
 INCOMPLETE: Final = "incomplete"

@@ -19,7 +19,6 @@ from contracts.events.people_conflict_v1 import RecordErased
 from contracts.events.people_record_v1 import FamilyChanged, MemberChanged
 from contracts.values import MEMBER
 from people_sync.config import Settings
-from people_sync.storage.among import among
 from people_sync.storage.erased_tables import ErasedRecord, Erasure
 from people_sync.storage.records import render_families, render_members
 from people_sync.storage.sync_tables import Conflict, Joined
@@ -28,6 +27,7 @@ from people_sync.usecases.conflicts import told_again
 from people_sync.usecases.publishing import family_removed, member_removed
 from servicekit.kafka import republish as again
 from servicekit.kafka.outbox import append_all
+from synckit.among import among
 
 
 async def republish(settings: Settings) -> None:

@@ -6,13 +6,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.http.people import PeopleStatus
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import REJECTED
-from people_sync.storage import by_name, counts
+from people_sync.storage import counts
 from people_sync.storage.counts import Links
 from people_sync.storage.joined import ENDED, pairs
 from people_sync.storage.runs import IS_SYNC, RUNS
 from people_sync.storage.sync_tables import HeldMatch, KeptOut, Run
 from people_sync.storage.tables import Connection, Family, Member
-from synckit import runs
+from synckit import by_key, runs
 
 
 async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
@@ -47,8 +47,8 @@ async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
     members, families = links.get(MEMBER, Links()), links.get(FAMILY, Links())
     return PeopleStatus(
         connected=connection is not None and connection.state == "connected",
-        members=await by_name.count(session, Member, organization_id),
-        families=await by_name.count(session, Family, organization_id),
+        members=await by_key.count(session, Member, organization_id),
+        families=await by_key.count(session, Family, organization_id),
         linked_members=members.all - members.gone - members.missing,
         linked_families=families.all - families.gone - families.missing,
         held=held,

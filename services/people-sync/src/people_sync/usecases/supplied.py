@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from contracts.values import MEMBER
-from people_sync.storage.among import among
 from people_sync.storage.erased import adopt
 from people_sync.storage.sync_tables import Alias
 from people_sync.storage.tables import Link
+from synckit.among import among
 
 NOT_CONNECTED: Final = ""
 """The Planning Center organization of links that the platform supplied while none was connected."""

@@ -15,10 +15,10 @@ from people_sync.storage.effects import insert_effects
 from people_sync.storage.links import agree
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import answered, left_again, taken_back, writes_of
-from people_sync.usecases.history import THERE
 from people_sync.usecases.record.effects import noted
 from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
 from people_sync.usecases.record.writer import Writer
+from synckit.history import THERE
 
 
 @dataclass(slots=True)

@@ -13,12 +13,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
-from people_sync.storage.among import among
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.sync_tables import Claim, Creation
 from people_sync.storage.tables import Family, Link, LinkWrite, Member
 from people_sync.usecases.record.writer import Writer
 from servicekit.db.tables import JOB
+from synckit.among import among
 from synckit.creations import left_again
 
 

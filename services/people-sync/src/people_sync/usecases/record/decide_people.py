@@ -33,7 +33,6 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.values import ACTIVE, PersonValues, as_dict, to_json, value_from_json
 from people_sync.domain.writes import confirmed, person_believable_at
-from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import (
@@ -59,6 +58,7 @@ from people_sync.usecases.record.matching import candidates_of, why_left_alone
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.strays import strays_among
 from people_sync.usecases.record.writer import Writer
+from synckit.among import among
 
 DIFFERS: Final = "differs"
 """Cause of a change in which the organization's first-match choice decides at least one field."""

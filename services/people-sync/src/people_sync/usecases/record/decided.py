@@ -30,11 +30,12 @@ from people_sync.storage.tables import Family, Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import fields_of, is_half_done, open_conflicts_of, overtaken, same_values
 from people_sync.usecases.decisions import DECIDED
-from people_sync.usecases.history import HERE, KEPT
+from people_sync.usecases.history import KEPT
 from people_sync.usecases.record.decide_families import concerned, family_lets_go
 from people_sync.usecases.record.decide_people import lets_go, merge_person
 from people_sync.usecases.record.effects import Effects, noted, publish, take_over, touch, touch_family
 from people_sync.usecases.record.writer import Writer
+from synckit.history import HERE
 
 
 async def carry_out(session: AsyncSession, writer: Writer, row: Remote) -> None:

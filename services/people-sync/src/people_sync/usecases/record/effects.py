@@ -18,9 +18,9 @@ from people_sync.storage.records import render_families, render_members
 from people_sync.storage.sync_tables import Conflict
 from people_sync.storage.tables import Family, Link, Member
 from people_sync.usecases import conflicts
-from people_sync.usecases.history import HERE, THERE
 from people_sync.usecases.record.writer import Writer
 from servicekit.kafka.outbox import append_all
+from synckit.history import HERE, THERE
 from synckit.staleness import CREATED, Write
 
 _COLUMNS: Final = ("first_name", "last_name", "birthdate", "gender", "child", "email", "phone")

@@ -12,12 +12,12 @@ from people_sync.domain.families import Home, is_the_same, match_family
 from people_sync.domain.planning_center import RemoteHousehold
 from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, GONE, LATER, LEFT_OUT, LINKED
 from people_sync.storage import remote
-from people_sync.storage.among import among
 from people_sync.storage.kept_out import members_left_alone
 from people_sync.storage.links import ended, has_link
 from people_sync.storage.sync_tables import Change
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.usecases.record.writer import Writer
+from synckit.among import among
 
 
 async def still_new(

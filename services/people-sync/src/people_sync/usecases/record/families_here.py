@@ -19,7 +19,6 @@ from people_sync.domain.planning_center import RemoteHousehold, household_from_s
 from people_sync.domain.plans import Fields, family_created, of_family
 from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, FIRST_SYNC_ASKS, LATER, LEFT_OUT, LINKED
 from people_sync.domain.writes import confirmed_of_family, family_believable_at
-from people_sync.storage.among import among
 from people_sync.storage.erased import erased_there
 from people_sync.storage.families import family_values
 from people_sync.storage.kept_out import kept_out_among, members_left_alone
@@ -62,6 +61,7 @@ from people_sync.usecases.record.people_here import (
 )
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
+from synckit.among import among
 from synckit.staleness import CREATED
 
 

@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import GONE, KEPT_OUT, LATER, MERGED, OUTCOMES, kept_two, merged_here, never_there
 from people_sync.storage import remote
-from people_sync.storage.among import among
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import in_no_household, was_supplied
 from people_sync.storage.records import full_name
@@ -20,6 +19,7 @@ from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.effects import Effects, noted, touch, touch_family
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
+from synckit.among import among
 
 KINDS: Final[dict[str, type[Member] | type[Family]]] = {MEMBER: Member, FAMILY: Family}
 

@@ -17,7 +17,6 @@ from people_sync.storage.effects import insert_effects
 from people_sync.storage.links import agree
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import Sent, announce, answered, writes_of
-from people_sync.usecases.history import THERE, Actor
 from people_sync.usecases.record.answers import Parts, locked_link, part
 from people_sync.usecases.record.creations import Later
 from people_sync.usecases.record.effects import noted
@@ -26,6 +25,7 @@ from people_sync.usecases.record.reading import raise_unread
 from people_sync.usecases.record.refusals import Part
 from people_sync.usecases.record.writer import Writer
 from synckit.errors import NotYet
+from synckit.history import THERE, Actor
 
 _FIELDS: Final = (ACTIVE,)
 

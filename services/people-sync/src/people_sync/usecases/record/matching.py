@@ -23,7 +23,6 @@ from people_sync.domain.sentences import (
     may_be_unread,
 )
 from people_sync.storage import remote
-from people_sync.storage.among import among
 from people_sync.storage.candidates import free_members, locals_of, sharers_of, theirs_of, with_candidates
 from people_sync.storage.kept_out import anybody_kept_out, kept_out_among
 from people_sync.storage.links import deleted_namesakes
@@ -32,6 +31,7 @@ from people_sync.storage.strays import is_stray
 from people_sync.storage.sync_tables import Change, HeldMatch, Remote
 from people_sync.storage.tables import Member
 from people_sync.usecases.record.writer import Writer
+from synckit.among import among
 
 LARGEST_LOOK: Final = 100
 """Maximum people checked before one is created; an email shared by more proves nothing anyway."""

@@ -21,7 +21,6 @@ from pco_client.walk import walk_since
 from people_sync.domain.sentences import MERGED, merged_here, one_again
 from people_sync.planning_center import MERGERS, is_id
 from people_sync.storage import remote
-from people_sync.storage.among import among
 from people_sync.storage.erased import follow_mergers as follow_erased
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import deleted_here, in_no_household, left_by_deleted
@@ -31,11 +30,13 @@ from people_sync.storage.tables import Connection, Effect, Family, FamilyMember,
 from people_sync.usecases import directory
 from people_sync.usecases.conflicts import withdraw
 from people_sync.usecases.held import no_longer_held
-from people_sync.usecases.history import MEMBERS, Actor
+from people_sync.usecases.history import MEMBERS
 from people_sync.usecases.record.effects import Effects, noted, publish, touch
 from people_sync.usecases.record.matching import said_different
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
+from synckit.among import among
+from synckit.history import Actor
 from synckit.staleness import CREATED
 
 log = structlog.get_logger(__name__)

@@ -37,7 +37,6 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.values import ACTIVE, as_dict, to_json
 from people_sync.domain.writes import confirmed, person_believable_at
-from people_sync.storage.among import among
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import (
     AT_ONCE,
@@ -69,6 +68,7 @@ from people_sync.usecases.record.matching import (
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
 from synckit import creations
+from synckit.among import among
 from synckit.staleness import CREATED, Write
 
 _OPEN: Final = frozenset({HELD, LATER, LEFT_OUT})

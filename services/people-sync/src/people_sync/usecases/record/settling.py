@@ -36,7 +36,6 @@ from people_sync.storage.sync_tables import Creation, Stray
 from people_sync.storage.tables import Family, Link, Member
 from people_sync.storage.writes import Sent, announce, answered, writes_of
 from people_sync.usecases.held import no_longer_held
-from people_sync.usecases.history import THERE
 from people_sync.usecases.record.contacts import contact_path, value_of
 from people_sync.usecases.record.effects import noted
 from people_sync.usecases.record.reading import Read, raise_unread, read
@@ -44,6 +43,7 @@ from people_sync.usecases.record.refusals import DEFINITE, PartRefused
 from people_sync.usecases.record.write_family import memberships
 from people_sync.usecases.record.writer import Writer
 from synckit.errors import NotYet
+from synckit.history import THERE
 
 DOUBLED: Final = "doubled"
 """Rule of an effect: a duplicate there was removed."""

@@ -19,7 +19,6 @@ from pco_client.errors import NotFound, Unavailable
 from pco_client.jsonapi import Document, Identifier, write_body
 from pco_client.query import Query
 from pco_client.walk import list_all
-from people_sync.domain.canonical import fold
 from people_sync.domain.families import Home, household_values, is_the_same
 from people_sync.domain.merge import FamilyMerge, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, Unread
@@ -40,7 +39,6 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.writes import confirmed_of_family, family_believable_at, membership, with_written
 from people_sync.planning_center import HOUSEHOLDS, household_of
-from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.families import family_values, linked_records, pco_ids_of, people_of
 from people_sync.storage.kept_out import members_left_alone
@@ -50,7 +48,6 @@ from people_sync.storage.sync_tables import Creation
 from people_sync.storage.tables import Family, Link, LinkWrite, Member
 from people_sync.storage.writes import Sent, announce, answered, left_again, note_created, settle, taken_back, writes_of
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
-from people_sync.usecases.history import THERE
 from people_sync.usecases.record.creations import Intent, Later, create_once
 from people_sync.usecases.record.decide_families import concerned, family_lets_go
 from people_sync.usecases.record.decide_people import in_conflict
@@ -59,9 +56,12 @@ from people_sync.usecases.record.planned import LeftOut
 from people_sync.usecases.record.reading import raise_unread
 from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
 from people_sync.usecases.record.writer import Writer
+from synckit.among import among
 from synckit.creations import Content, Made
 from synckit.errors import NotYet
+from synckit.history import THERE
 from synckit.staleness import CREATED, Reading, made_lately
+from synckit.text import fold
 
 
 async def write_family(writer: Writer, family_id: UUID, *, approved: Sequence[PlanField] | None = None) -> str:

@@ -58,7 +58,7 @@ from people_sync.storage.sync_tables import Creation, Remote
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import Sent, announce, note_created, settle, writes_of
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
-from people_sync.usecases.history import THERE, Actor, asked_again
+from people_sync.usecases.history import asked_again
 from people_sync.usecases.record.answers import Parts, answer, locked_link, part
 from people_sync.usecases.record.contacts import There, create_contact, left_when_cleared, write_contact
 from people_sync.usecases.record.creations import Intent, Later, create_once
@@ -72,6 +72,7 @@ from people_sync.usecases.record.refusals import Part, PartRefused
 from people_sync.usecases.record.writer import Writer
 from synckit.creations import Made
 from synckit.errors import NotYet
+from synckit.history import THERE, Actor
 from synckit.staleness import CREATED, Write, made_lately
 
 _CONTACTS: Final = ("email", "phone", "address")

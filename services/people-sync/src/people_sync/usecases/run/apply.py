@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import CREATED_HERE, GONE, LATER, LEFT_OUT
 from people_sync.storage import remote
-from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Change, HeldMatch, Remote
 from people_sync.storage.tables import Link
 from people_sync.usecases.held import no_longer_held
@@ -23,6 +22,7 @@ from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.newcomers import take_newcomers_over
 from people_sync.usecases.run.reads import read_or_list
+from synckit.among import among
 
 BATCHES: Final = {MEMBER: 500, FAMILY: 200}
 """Records in one transaction."""

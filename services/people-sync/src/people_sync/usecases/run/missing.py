@@ -9,7 +9,6 @@ from sqlalchemy import ColumnElement, func, or_, select
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import waiting_for_mergers
 from people_sync.storage import remote
-from people_sync.storage.among import among
 from people_sync.storage.candidates import maybe_replaced
 from people_sync.storage.kept_out import holds_its_place
 from people_sync.storage.sync_tables import Run
@@ -18,6 +17,7 @@ from people_sync.storage.writes import written_since
 from people_sync.usecases.record.reading import store
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.reads import note_whether_there, read_or_list
+from synckit.among import among
 
 _BATCH: Final = 100
 

@@ -40,7 +40,6 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.values import ACTIVE, as_dict, from_json, partial_from_json, to_json
 from people_sync.storage import remote
-from people_sync.storage.among import among
 from people_sync.storage.families import family_values
 from people_sync.storage.kept_out import members_left_alone
 from people_sync.storage.links import base_of, decided_differences, family_base_of, member_differences, status_agreed
@@ -50,6 +49,7 @@ from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.record.families import people_unmet, record_ids
 from people_sync.usecases.run.context import RunContext
+from synckit.among import among
 
 BATCH: Final = 500
 _UPDATES: Final = frozenset({UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH})

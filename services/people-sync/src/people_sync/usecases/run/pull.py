@@ -36,7 +36,6 @@ from people_sync.planning_center import (
     stored_id,
 )
 from people_sync.storage import remote, runs
-from people_sync.storage.among import among
 from people_sync.storage.kept_out import holds_its_place, is_kept_out
 from people_sync.storage.sync_tables import Conflict, HeldMatch, Remote, Run
 from people_sync.storage.tables import Link, Member
@@ -52,6 +51,7 @@ from people_sync.usecases.run.missing import (
     until_mergers_show,
 )
 from people_sync.usecases.run.reads import note_whether_there, read_or_list
+from synckit.among import among
 
 _BATCH: Final = 100
 _READ_AHEAD: Final = 16

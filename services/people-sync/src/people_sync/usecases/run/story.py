@@ -27,7 +27,6 @@ from people_sync.storage.runs import RUNS, UNDO
 from people_sync.storage.sync_tables import Change, Remote, Run, Sighting
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases import refreshes
-from people_sync.usecases.history import RUN
 from people_sync.usecases.record.claims import take_over_abandoned
 from people_sync.usecases.record.writer import Cause, has_chosen, policy_of
 from people_sync.usecases.run.apply import apply
@@ -46,6 +45,7 @@ from servicekit.jobs.queue import StopRequested
 from servicekit.jobs.worker import JobContext
 from synckit import runs, work
 from synckit.errors import NotConnected
+from synckit.history import RUN
 from synckit.report import reporting
 from synckit.requests import Requests
 

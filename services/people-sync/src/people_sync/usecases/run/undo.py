@@ -20,17 +20,17 @@ from people_sync.domain.sentences import BACK_HERE, LEFT_OUT, OUTCOMES, RESTORED
 from people_sync.domain.undo import MEMBER as MEMBERSHIP
 from people_sync.domain.undo import MEMBERS, PRIMARY_CONTACT, Back, Standing, Undo, in_words, moved_since, same_as_shown
 from people_sync.domain.values import value_from_json
-from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Change, Conflict
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.usecases.conflicts import withdraw
-from people_sync.usecases.history import DELETED
 from people_sync.usecases.publishing import family_removed, member_removed, touch_families, touch_members
 from people_sync.usecases.record.effects import Effects, noted, publish, take_over, touch, touch_family
 from people_sync.usecases.record.families_here import lock_people
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.undo_plan import Record, Undoing, backs_of, look, undoing
 from servicekit.kafka.outbox import append_all
+from synckit.among import among
+from synckit.history import DELETED
 
 BATCHES: Final = {MEMBER: 500, FAMILY: 200}
 """Records in one transaction."""

@@ -31,7 +31,6 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.undo import Back, Standing, Undo, Was, in_words, undo_of
 from people_sync.domain.writes import family_since, taken_since
-from people_sync.storage.among import among
 from people_sync.storage.families import linked_records
 from people_sync.storage.records import full_name
 from people_sync.storage.remote import ITS_LINK
@@ -40,9 +39,10 @@ from people_sync.storage.sync_tables import Change, Remote, Run
 from people_sync.storage.tables import Effect, Family, Link, Member
 from people_sync.storage.undo import KEPT, Scope, effects_of, families_now, members_now, of_scope
 from people_sync.storage.writes import writes_of
-from people_sync.usecases.history import Actor
 from people_sync.usecases.run.context import RunContext
 from synckit import runs, work
+from synckit.among import among
+from synckit.history import Actor
 
 BATCH: Final = 500
 """Records planned in one transaction."""
