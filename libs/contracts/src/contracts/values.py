@@ -22,6 +22,7 @@ def writes_people(person: Mapping[str, Any]) -> bool:
 
 MEMBER: Final = "member"
 FAMILY: Final = "family"
+EVENT: Final = "event"
 
 AUTH_SERVICE: Final = "auth-service"
 PEOPLE_SYNC: Final = "people-sync"

@@ -1,45 +1,35 @@
 """calendar-sync on a real PostgreSQL and a real Kafka."""
 
-from collections.abc import AsyncIterator
+import json
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import httpx
-import pytest_asyncio
+import pytest
+from aiokafka import AIOKafkaConsumer
 from fastapi import FastAPI
 from sqlalchemy import select
 
-from calendar_sync.config import Settings
-from calendar_sync.main import create_app
 from calendar_sync.storage.tables import Base, CalendarConnection
+from calendar_sync.usecases import republish as republishing
 from calendar_sync.usecases.connections import connection_changed
+from contracts.base import Event
 from contracts.events.auth_connection_v1 import (
     ConnectionAuthorized,
     ConnectionClosing,
     ConnectionFact,
     ConnectionRevoked,
 )
+from contracts.events.calendar_event_v1 import EventChanged, EventRemoved
 from contracts.routes import routes_of
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC
-from servicekit.testing import Databases, KeyRing, assert_migrated, assert_wiring, eventually, serve
+from servicekit.testing import KeyRing, assert_migrated, assert_wiring, eventually
 from servicekit.testing.facts import publish
 
 PATH = "/api/v1/calendar/settings"
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def app(databases: Databases, kafka_server: str, keys: KeyRing) -> FastAPI:
-    """The service with a database of its own."""
-    url = await databases.create("calendar_sync")
-    return create_app(keys.settings(Settings, database_url=url, kafka=kafka_server))
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """The service on a socket, ready."""
-    async with serve(app) as running:
-        yield running
+RETREAT = {"first_day": "2026-03-06", "last_day": "2026-03-08", "time_zone": "America/New_York"}
+KINDS: dict[str, type[Event]] = {"EventChanged": EventChanged, "EventRemoved": EventRemoved}
 
 
 def fact(kind: type[ConnectionFact], organization_id: str, version: int, **values: Any) -> ConnectionFact:
@@ -121,3 +111,39 @@ async def test_facts_arrive_by_kafka(app: FastAPI, client: httpx.AsyncClient, ka
         return await state_of(app, church) == "connected"
 
     await eventually(connected)
+
+
+async def test_events_reach_their_topic_and_are_told_again(
+    app: FastAPI, client: httpx.AsyncClient, kafka_server: str, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(republishing, "AT_ONCE", 1)
+    events = "/api/v1/calendar/events"
+    added: list[dict[str, Any]] = []
+    async with AIOKafkaConsumer(
+        "calendar.event.v1", bootstrap_servers=kafka_server, auto_offset_reset="earliest", enable_auto_commit=False
+    ) as consumer:
+
+        async def told(count: int) -> list[tuple[str, int | None]]:
+            """Title, or type, and version; of a tombstone None."""
+            found: list[tuple[str, int | None]] = []
+            while len(found) < count:
+                for records in (await consumer.getmany(timeout_ms=1000)).values():
+                    for record in records:
+                        body = json.loads(record.value) if record.value else {}
+                        kind = dict(record.headers)["ce_type"].decode()
+                        assert record.key.decode() in {one["id"] for one in added}
+                        if body:
+                            KINDS[kind].model_validate(body)
+                        found.append((body.get("event", {}).get("title", kind), body.get("version")))
+            return sorted(found, key=str)
+
+        for church, title in (("told-1", "Kept"), ("told-2", "Other"), ("told-1", "Gone")):
+            admin = keys.user_headers(CALENDAR_SYNC, organization_id=church)
+            answer = await client.post(events, json=RETREAT | {"title": title}, headers=admin)
+            added.append(answer.json())
+        admin = keys.user_headers(CALENDAR_SYNC, organization_id="told-1")
+        assert (await client.delete(f"{events}/{added[2]['id']}", headers=admin)).status_code == 204
+        removal: list[tuple[str, int | None]] = [("EventRemoved", 2), ("EventRemoved", None)]
+        assert await told(5) == [*removal, ("Gone", 1), ("Kept", 1), ("Other", 1)]
+        await republishing.republish(app.state.runtime.settings)
+        assert await told(4) == [*removal, ("Kept", 1), ("Other", 1)]

@@ -1,0 +1,62 @@
+"""The lists as files: which columns, and the lines of one item."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from contracts.calendar import EventSummary, ListedOccurrence
+from contracts.http.common import HistoryEntry
+
+Lines = Iterator[tuple[Any, ...]]
+
+EVENTS: Final = (
+    "Title",
+    "Begins",
+    "Ends",
+    "First day",
+    "Last day",
+    "Time zone",
+    "Location",
+    "Description",
+    "Repeats",
+    "Occurrences",
+    "Our id",
+    "Platform's id",
+)
+OCCURRENCES: Final = (
+    "Title",
+    "Begins",
+    "Ends",
+    "First day",
+    "Last day",
+    "Time zone",
+    "Location",
+    "Series",
+    "Moved",
+    "Key",
+    "Our id",
+)
+HISTORY: Final = ("When", "Where", "Field", "Before", "After", "By", "Name", "Rule")
+
+
+def of_event(one: EventSummary) -> Lines:
+    """One event."""
+    about = (one.time_zone, one.location, one.description, one.recurrence, one.occurrence_count)
+    yield (one.title, *_span(one), *about, one.id, one.external_id)
+
+
+def of_occurrence(one: ListedOccurrence) -> Lines:
+    """One occurrence."""
+    yield (one.title, *_span(one), one.time_zone, one.location, one.series, one.moved, one.key, one.event_id)
+
+
+def of_change(one: HistoryEntry) -> Lines:
+    """One change of an event."""
+    where = "Planning Center" if one.side == "there" else "Here"
+    yield (one.changed_at, where, one.field, one.old, one.new, one.by, one.by_name, one.rule)
+
+
+def _span(one: EventSummary | ListedOccurrence) -> tuple[Any, ...]:
+    """Times, or days."""
+    if one.all_day:
+        return None, None, one.first_day, one.last_day
+    return one.starts_at, one.ends_at, None, None
