@@ -110,6 +110,10 @@ def world(stack: Stack) -> Iterator[World]:
         rule = ada.call("POST", "/conflicts/rules", json=shown["condition"] | {"digest": shown["digest"]})
         last = ada.add_member(first_name="Gone", last_name="Forever")
         erased = ada.call("POST", f"/people/members/{last['id']}/erasure", json={"on_request_of": "person"})
+        day = {"first_day": "2026-03-06", "last_day": "2026-03-06", "time_zone": "UTC"}
+        event = ada.call(
+            "POST", "/calendar/events", json={"title": "Prayer", "recurrence": "FREQ=WEEKLY;COUNT=3", **day}
+        )
         secrets = {record["id"] for record in [*members, *families]} | {one["email"] for one in members if one["email"]}
         yield World(
             stack,
@@ -120,6 +124,8 @@ def world(stack: Stack) -> Iterator[World]:
                 "product": PRODUCT,
                 "member_id": member["id"],
                 "entry_id": next(ada.all(f"/people/members/{member['id']}/history"))["id"],
+                "event_id": event["id"],
+                "key": event["occurrences"][0]["key"],
                 "family_id": families[0]["id"],
                 "run_id": run["id"],
                 "sync_id": synced["id"],

@@ -127,7 +127,9 @@ async def test_events_reach_their_topic_and_are_told_again(
             """Title, or type, and version; of a tombstone None."""
             found: list[tuple[str, int | None]] = []
             while len(found) < count:
-                for records in (await consumer.getmany(timeout_ms=1000)).values():
+                taken = await consumer.getmany(timeout_ms=10_000)
+                assert taken, found
+                for records in taken.values():
                     for record in records:
                         body = json.loads(record.value) if record.value else {}
                         kind = dict(record.headers)["ce_type"].decode()
