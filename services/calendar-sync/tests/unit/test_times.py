@@ -6,7 +6,9 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import icalendar
 import pytest
+import recurring_ical_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -100,6 +102,45 @@ def test_an_occurrence_at_a_time_that_clocks_skip_or_show_twice() -> None:
     first = occurrences(twice)[0]
     assert first.key == "20261101T013000"
     assert first.span == twice.span, "the second 1:30 of that night, as it was sent"
+
+
+@pytest.mark.parametrize(
+    ("zone", "first", "rule"),
+    [
+        (NEW_YORK, "2026-03-01T09:00", "FREQ=WEEKLY;COUNT=40"),
+        (NEW_YORK, "2026-02-28T02:30", "FREQ=DAILY;COUNT=30"),
+        (NEW_YORK, "2026-10-28T01:30", "FREQ=DAILY;UNTIL=20261110T063000Z"),
+        ("Europe/Berlin", "2026-01-31T23:30", "FREQ=MONTHLY;BYMONTHDAY=-1;COUNT=24"),
+        ("Australia/Lord_Howe", "2026-04-03T01:45", "FREQ=DAILY;COUNT=5"),
+        ("Africa/Cairo", "2026-04-22T00:00", "FREQ=DAILY;COUNT=5"),
+        ("Asia/Kathmandu", "2026-03-08T10:00", "FREQ=MONTHLY;BYDAY=2SU;COUNT=12"),
+        ("UTC", "2026-11-26T18:00", "FREQ=YEARLY;BYMONTH=11;BYDAY=4TH;COUNT=5"),
+    ],
+)
+def test_another_reader_of_calendars_finds_the_same_instants(zone: str, first: str, rule: str) -> None:
+    local = datetime.fromisoformat(first)
+    text = "\r\n".join(
+        [
+            "BEGIN:VCALENDAR",
+            "BEGIN:VEVENT",
+            "UID:1",
+            "DTSTAMP:20260101T000000Z",
+            f"DTSTART;TZID={zone}:{local:%Y%m%dT%H%M%S}" if zone != "UTC" else f"DTSTART:{local:%Y%m%dT%H%M%S}Z",
+            "DURATION:PT10M",
+            f"RRULE:{rule}",
+            "END:VEVENT",
+            "END:VCALENDAR",
+            "",
+        ]
+    )
+    read = recurring_ical_events.of(icalendar.Calendar.from_ical(text)).between((2025, 1, 1), (2032, 1, 1))
+    begins = instant(local, zone)
+    event = times(
+        None,
+        {"starts_at": begins, "ends_at": begins + timedelta(minutes=10), "time_zone": zone, "recurrence": rule},
+    )
+    found = [one.span.starts_at for one in occurrences(event)]
+    assert found == sorted(one.start.astimezone(UTC) for one in read)
 
 
 def test_the_days_of_an_all_day_event_hold_in_every_zone() -> None:
