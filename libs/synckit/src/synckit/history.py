@@ -1,6 +1,6 @@
 """Every change of a field on either side: who made it, and pages of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -18,6 +18,8 @@ from synckit.among import among
 from synckit.tables import EffectColumns
 
 E = TypeVar("E", bound=EffectColumns)
+COLUMNS: Final = ("When", "Where", "Field", "Before", "After", "By", "Name", "Rule")
+"""Columns of a history as a file."""
 
 HERE: Final = "here"
 THERE: Final = "there"
@@ -130,3 +132,9 @@ def entry_of(row: EffectColumns, *, can_undo: bool) -> HistoryEntry:
         changed_at=row.at,
         can_undo=can_undo,
     )
+
+
+def lines_of(one: HistoryEntry) -> Iterator[tuple[Any, ...]]:
+    """The line of a change in a file."""
+    where = "Planning Center" if one.side == THERE else "Here"
+    yield (one.changed_at, where, one.field, one.old, one.new, one.by, one.by_name, one.rule)

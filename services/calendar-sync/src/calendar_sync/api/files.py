@@ -12,6 +12,7 @@ from contracts.http.calendar import EventFilter, EventQuery, OccurrenceFilter, O
 from contracts.http.common import ListQuery, Page, PageQuery
 from servicekit.http import spreadsheets
 from servicekit.http.auth import User
+from synckit import history as changes
 
 router = APIRouter(prefix="/api/v1/calendar", tags=["calendar"])
 
@@ -48,4 +49,4 @@ async def event_history(
         return await history.of_event(session, event, page)
 
     paged = spreadsheets.pages(read, user.organization_id, PageQuery, query)
-    return await spreadsheets.answer(wired.runtime.sessions, "history", files.HISTORY, paged, files.of_change)
+    return await spreadsheets.answer(wired.runtime.sessions, "history", changes.COLUMNS, paged, changes.lines_of)

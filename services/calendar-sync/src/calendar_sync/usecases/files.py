@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from contracts.calendar import EventSummary, ListedOccurrence
-from contracts.http.common import HistoryEntry
 
 Lines = Iterator[tuple[Any, ...]]
 
@@ -35,7 +34,6 @@ OCCURRENCES: Final = (
     "Key",
     "Our id",
 )
-HISTORY: Final = ("When", "Where", "Field", "Before", "After", "By", "Name", "Rule")
 
 
 def of_event(one: EventSummary) -> Lines:
@@ -47,12 +45,6 @@ def of_event(one: EventSummary) -> Lines:
 def of_occurrence(one: ListedOccurrence) -> Lines:
     """One occurrence."""
     yield (one.title, *_span(one), one.time_zone, one.location, one.series, one.moved, one.key, one.event_id)
-
-
-def of_change(one: HistoryEntry) -> Lines:
-    """One change of an event."""
-    where = "Planning Center" if one.side == "there" else "Here"
-    yield (one.changed_at, where, one.field, one.old, one.new, one.by, one.by_name, one.rule)
 
 
 def _span(one: EventSummary | ListedOccurrence) -> tuple[Any, ...]:

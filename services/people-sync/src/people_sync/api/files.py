@@ -35,6 +35,7 @@ from people_sync.usecases import (
 )
 from servicekit.http import spreadsheets
 from servicekit.http.auth import Admin, User
+from synckit import history as changes
 
 router = APIRouter(prefix="/api/v1/people", tags=["Files"])
 Whole = Annotated[ListQuery, Query()]
@@ -57,7 +58,7 @@ async def member_history(member_id: str, user: User, wired: Wired, query: Whole)
         return await history.of_member(session, member, page)
 
     paged = spreadsheets.pages(read, user.organization_id, PageQuery, query)
-    return await spreadsheets.answer(wired.runtime.sessions, "history", files.HISTORY, paged, files.of_change)
+    return await spreadsheets.answer(wired.runtime.sessions, "history", changes.COLUMNS, paged, changes.lines_of)
 
 
 @router.get("/families.csv")
@@ -75,7 +76,7 @@ async def family_history(family_id: str, user: User, wired: Wired, query: Whole)
         return await history.of_family(session, await families.find(session, organization_id, family_id), page)
 
     paged = spreadsheets.pages(read, user.organization_id, PageQuery, query)
-    return await spreadsheets.answer(wired.runtime.sessions, "history", files.HISTORY, paged, files.of_change)
+    return await spreadsheets.answer(wired.runtime.sessions, "history", changes.COLUMNS, paged, changes.lines_of)
 
 
 @router.get("/held-matches.csv")

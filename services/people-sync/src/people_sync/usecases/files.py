@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from contracts import people, sync_runs
-from contracts.http.common import HistoryEntry
 from contracts.http.erasures import Erasure
 from contracts.http.merged import MergedPair
 from contracts.http.people import HeldMatch, HeldSkipped, RunItem
@@ -38,7 +37,6 @@ FAMILIES: Final = (
     "Platform's id",
     "Planning Center id",
 )
-HISTORY: Final = ("When", "Where", "Field", "Before", "After", "By", "Name", "Rule")
 HELD: Final = ("Person in Planning Center", "Birthdate", "Email", "Phone", "May be", "Reasons", "State", "Since", "Id")
 SKIPPED: Final = ("Person in Planning Center", "Why", "Id")
 MERGED: Final = ("Stays", "Would be joined", "Filled in", "Different", "May be mailed", "State", "Since", "Id")
@@ -82,12 +80,6 @@ def of_family(one: people.Family) -> Lines:
         one.external_id,
         _pco_id(one.link),
     )
-
-
-def of_change(one: HistoryEntry) -> Lines:
-    """One change of a member or family."""
-    where = "Planning Center" if one.side == "there" else "Here"
-    yield (one.changed_at, where, one.field, one.old, one.new, one.by, one.by_name, one.rule)
 
 
 def of_held(one: HeldMatch) -> Lines:
