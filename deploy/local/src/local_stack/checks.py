@@ -1,7 +1,7 @@
 """All stages of `make test`, some at a time, to the end: ``python -m local_stack.checks STAGE...``.
 
 Each stage is a target of the Makefile. A failed stage does not stop the others; the output of each is printed when it
-ends, and stored in the folder of the reports. Two stages run at least; a further one begins while the processors have
+ends, and stored in the folder of the reports. Three stages run at least; a further one begins while the processors have
 time for it, because tests wait for lags and leases more than they compute.
 """
 
@@ -20,8 +20,8 @@ from local_stack.report import Outcome, summary, write_outcome
 
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 30.0
-_ALWAYS = 2
-_SETTLE_SECONDS = 20.0
+_ALWAYS = 3
+_SETTLE_SECONDS = 10.0
 """A stage that has just begun shows what it takes only after its servers have started."""
 _WINDOW_SECONDS = 15.0
 _ROOM_PERCENT = 30.0

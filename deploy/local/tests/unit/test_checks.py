@@ -60,11 +60,11 @@ def test_each_stage_has_its_own_processor_time(tmp_path: Path) -> None:
     ("running", "at_once", "youngest_seconds", "idle_percent", "expected"),
     [
         (0, 5, 0.0, 0.0, True),
-        (1, 5, 0.0, 0.0, True),
+        (2, 5, 0.0, 0.0, True),
         (1, 1, 60.0, 90.0, False),
-        (2, 5, 60.0, 40.0, True),
-        (2, 5, 5.0, 40.0, False),
-        (2, 5, 60.0, 10.0, False),
+        (3, 5, 60.0, 40.0, True),
+        (3, 5, 5.0, 40.0, False),
+        (3, 5, 60.0, 10.0, False),
         (5, 5, 60.0, 90.0, False),
     ],
 )
