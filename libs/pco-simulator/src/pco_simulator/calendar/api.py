@@ -102,7 +102,7 @@ class _Call(Call):
         return self.row(context, kind.type, "0" if kind.type == "Calendar" and id_ == "default" else id_)
 
     def _people(self, context: Context) -> list[Row]:
-        """Who has a role in Calendar, and who owns an event."""
+        """Calendar's people are those with a role in Calendar and the owners of events."""
         view, filters = context.view, self.query.filters
         owners = {row.attrs["owner_id"] for row in view.all("Event") if "owner_id" in row.attrs}
         with_role = {row.id for row in view.all(CALENDAR_ACCESS) if row.attrs["role"] != CALENDAR_ROLES[0]}

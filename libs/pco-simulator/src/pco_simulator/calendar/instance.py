@@ -122,8 +122,8 @@ def _not_requested(view: View, _needle: str) -> Test:
 
 
 def _within_reach(view: View, conditions: Sequence[Condition]) -> list[Condition]:
-    """Who ends after an instant began at most the longest duration before it: with this a window of time is a stretch
-    of the index by start."""
+    """An instance that ends after an instant began at most the longest duration before it, so a window of time is a
+    stretch of the index by start."""
     ends = [each.value for each in conditions if each.field == "ends_at" and each.op in ("gt", "gte", "eq")]
     if not ends:
         return []

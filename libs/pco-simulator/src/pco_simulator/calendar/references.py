@@ -1,4 +1,4 @@
-"""What events refer to: calendars, feeds, tags, connections, requests, rooms and their bookings."""
+"""Resources that events refer to: calendars, feeds, tags, connections, requests, rooms and their bookings."""
 
 from collections.abc import Callable
 from typing import Any
@@ -312,5 +312,5 @@ EVENT_REQUEST = Kind(
     can_query=fixed(),
     parents=("event_id",),
 )
-"""What a form asked for. No path of the API shows it: webhooks do (keys as captured 2026-07-02). The words of
+"""An event that a form asked for. No path of the API shows it: webhooks do (keys as captured 2026-07-02). The words of
 its status, `pending`, `approved` and `rejected`, are unconfirmed."""

@@ -35,16 +35,16 @@ EVENT_BOOLEANS = ("featured", "link_only", "visible_in_church_center")
 EVENT_FIELDS = frozenset(
     {*EVENT_STRINGS, *EVENT_BOOLEANS, "approval_status", "calendar_id", "kind", "owner_id", "tag_ids"}
 )
-"""What a human can set on an event."""
+"""Attributes of an event that a human can set."""
 SERIES_FIELDS = frozenset({"repeats", "interval", "count", "until"})
 TIME_FIELDS = frozenset({"starts_at", "ends_at", "all_day_event", "setup_minutes", "teardown_minutes"})
 INSTANCE_FIELDS = frozenset({*TIME_FIELDS, "location", "name"})
-"""What a human can set on one occurrence."""
+"""Attributes of one occurrence that a human can set."""
 
 EVENT_ASSIGNABLE = frozenset(
     {"name", "summary", "description", "featured", "registration_url", "tags_ids", "visible_in_church_center"}
 )
-"""What the API accepts where events can be written: of these the vendor's schema promises `name` and `tags_ids`."""
+"""Attributes that the API accepts where events can be written; the vendor's schema promises `name` and `tags_ids`."""
 INSTANCE_ASSIGNABLE = frozenset({"name", "starts_at", "ends_at", "all_day_event", "location"})
 """Likewise: the schema promises `name` alone."""
 CONNECTION_ASSIGNABLE = frozenset(
@@ -57,7 +57,7 @@ CONNECTED_TYPES = ("signup", "group", "event", "service_type")
 CONNECTED_PRODUCTS = ("registrations", "groups", "check-ins", "services")
 
 _CONTENT = frozenset({"name", "summary", "description", "location"})
-"""What leaves `updated_at` alone."""
+"""Attributes whose change leaves `updated_at` alone."""
 _HOUR = timedelta(hours=1)
 
 
