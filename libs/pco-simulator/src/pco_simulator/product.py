@@ -119,7 +119,7 @@ class Call(ABC):
     # -- reading ---------------------------------------------------------------------------------------------
 
     def context(self, lag_ms: int = 0) -> Context:
-        """What rows are rendered with, `lag_ms` ago."""
+        """The context that renders rows as they were `lag_ms` ago."""
         lag = self.world.lag
         further = lag.draw(lag.includes_ms)
         return Context(
@@ -136,7 +136,7 @@ class Call(ABC):
         )
 
     def context_of_single(self, *further: Span) -> Context:
-        """What a single record is rendered with; `further`: lags on top of that of single reads."""
+        """The context that renders a single record; `further`: lags on top of that of single reads."""
         lag = self.world.lag
         behind = sum(map(lag.draw, (lag.singles_ms, *further)))
         context = self.context(behind)

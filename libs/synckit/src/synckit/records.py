@@ -1,4 +1,4 @@
-"""What every record's calls have in common: its id in a path, and the version that somebody saw."""
+"""Checks that the calls of every record share: its id in a path, and the version that somebody saw."""
 
 from typing import Final
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""What calendar-sync holds for as long as the process lives."""
+"""Resources that calendar-sync holds for as long as the process lives."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -386,7 +386,7 @@ def _rule_values(change: Change, rule: Rule | None, span: Span) -> dict[str, Any
 class _Plan:
     occurrences: Sequence[Occurrence]
     of_event: Mapping[str, Any]
-    """What changes on the event with them."""
+    """Attributes of the event that change with them."""
 
 
 def _planned(change: Change, event: Row, attributes: Mapping[str, Any]) -> _Plan | None:

@@ -26,7 +26,7 @@ async def all_events(user: User, wired: Wired, query: Annotated[EventFilter, Que
 
 @router.get("/occurrences.csv")
 async def all_occurrences(user: User, wired: Wired, query: Annotated[OccurrenceFilter, Query()]) -> StreamingResponse:
-    """What takes place on some days, in the order of its start."""
+    """Occurrences within a window of days, in the order of their starts."""
     now = wired.clock.now()
 
     async def read(session: AsyncSession, organization_id: str, page: OccurrenceQuery) -> Page[Any]:

@@ -39,7 +39,7 @@ def title_key(title: str) -> str:
 
 
 def changes(before: Whole, after: Whole) -> list[FieldChange]:
-    """What differs: a field of the event, or what a single occurrence has of its own."""
+    """The differences: fields of the event, and what single occurrences have of their own."""
     was, now = _fields(before), _fields(after)
     found = [FieldChange(name, was[name], now[name]) for name in now if was[name] != now[name]]
     was, now = _own(before), _own(after)

@@ -1,4 +1,4 @@
-"""What an event is: its times, the occurrences that follow from its rule, and what single ones have of their own."""
+"""Decisions about an event: its times, the occurrences that follow from its rule, and single ones' own values."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

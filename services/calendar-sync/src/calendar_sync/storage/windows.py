@@ -1,4 +1,4 @@
-"""What takes place in a window of days, in the order of its start."""
+"""Occurrences within a window of days, in the order of their starts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

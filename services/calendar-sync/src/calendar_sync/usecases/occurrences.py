@@ -1,4 +1,4 @@
-"""What takes place on some days."""
+"""Occurrences within a window of days."""
 
 from datetime import date, datetime, timedelta
 from typing import Final

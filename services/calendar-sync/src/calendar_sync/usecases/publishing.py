@@ -1,4 +1,4 @@
-"""What one call changed, published in one go at its end."""
+"""Facts of the events that one call changed."""
 
 from datetime import datetime
 
