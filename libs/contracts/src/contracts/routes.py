@@ -726,7 +726,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     _file(
         CALENDAR_SYNC,
         "/calendar/occurrences.csv",
-        "What takes place on some days, as a file",
+        "Occurrences within a window of days, as a file",
         calendar.OccurrenceFilter,
     ),
     _file(CALENDAR_SYNC, "/calendar/events/{event_id}/history.csv", "Every change of an event as a file"),
@@ -780,7 +780,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "staff",
         "GET",
         "/calendar/occurrences",
-        "What takes place on some days, in the order of its start",
+        "Occurrences within a window of days, in the order of their starts",
         Page[ListedOccurrence],
         query=calendar.OccurrenceQuery,
     ),
