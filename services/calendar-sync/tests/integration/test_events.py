@@ -35,6 +35,13 @@ async def test_a_series_is_added_read_and_published(church: Any) -> None:
     assert taken["type"] == "/problems/external-id-taken"
 
 
+async def test_an_id_of_the_platform_is_taken_once_by_creations_at_the_same_time(church: Any) -> None:
+    body = {**RETREAT, "time_zone": "UTC", "external_id": "e-1"}
+    answers = await asyncio.gather(*(church.http.post("/api/v1/calendar/events", json=body) for _ in range(6)))
+    assert sorted(answer.status_code for answer in answers) == [201, *[409] * 5]
+    assert len(await church.facts()) == 1
+
+
 async def test_the_zone_of_the_church_is_taken_if_it_is_known(church: Any) -> None:
     assert "time_zone" in await church.faults("POST", "/events", RETREAT)
     connection = {"organization_id": "org-1", "state": "connected", "generation": 1, "version": 1}
