@@ -92,7 +92,17 @@ export function windowed({ signal, row, drawn, into, guess = 300, between = 16, 
     });
   }
 
-  addEventListener("keydown", ({ key }) => (toEnd = key === "End"), { signal });
+  // The browser's own animation to the start or the end breaks off when rows are drawn on the way.
+  addEventListener(
+    "keydown",
+    (event) => {
+      toEnd = event.key === "End";
+      if (order.length <= few || !(toEnd || event.key === "Home") || !movesThePage(event)) return;
+      event.preventDefault();
+      scrollTo({ top: toEnd ? document.documentElement.scrollHeight : 0, behavior: "instant" });
+    },
+    { signal },
+  );
   for (const act of ["wheel", "pointerdown", "touchstart"]) addEventListener(act, () => (toEnd = false), { passive: true, signal });
   addEventListener("scroll", soon, { passive: true, signal });
   addEventListener("resize", soon, { passive: true, signal });
@@ -117,6 +127,13 @@ export function windowed({ signal, row, drawn, into, guess = 300, between = 16, 
       return element.querySelector(`:scope > [data-key="${CSS.escape(id)}"]`);
     },
   };
+}
+
+/** Whether a key without a modifier scrolls the page: in a text field or a dialog it does not. @param {KeyboardEvent} event */
+function movesThePage(event) {
+  const { target } = event;
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return false;
+  return !(target instanceof Element && target.closest("input:not([type=radio], [type=checkbox]), textarea, select, dialog, [contenteditable], [role=menu], [role=listbox]"));
 }
 
 /** Filler for rows outside the document: an SVG, since its height attribute is no inline style, which the CSP forbids. @param {number} height */
