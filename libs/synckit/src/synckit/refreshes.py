@@ -112,43 +112,17 @@ async def request(
     urgent: bool,
     not_before: datetime | None = None,
     now: datetime,
+    woken: bool = False,
 ) -> RefreshColumns:
     """Queue a record, by our id or by Planning Center's. Requests for one record share a row with the earliest time.
 
     `owner`: `organization_id` and `pco_organization_id`. `urgent`: somebody waits at a screen. `not_before`: None for
-    at once.
+    at once. `woken`: whether the caller has called `wake` already.
     """
-    # The job comes before the row: a caller with several requests would otherwise lock rows before it waits for the
-    # job.
-    await wake(session, refreshes, owner["organization_id"], urgent=urgent)
-    return await queue(
-        session,
-        refreshes,
-        owner,
-        kind,
-        record_id=record_id,
-        pco_id=pco_id,
-        reason=reason,
-        urgent=urgent,
-        not_before=not_before,
-        now=now,
-    )
-
-
-async def queue(
-    session: AsyncSession,
-    refreshes: Refreshes,
-    owner: Mapping[str, str],
-    kind: str,
-    *,
-    record_id: UUID | None = None,
-    pco_id: str | None = None,
-    reason: str,
-    urgent: bool,
-    not_before: datetime | None = None,
-    now: datetime,
-) -> RefreshColumns:
-    """Queue as `request` does, without waking the worker."""
+    if not woken:
+        # The job comes before the row: a caller with several requests would otherwise lock rows before it waits for the
+        # job.
+        await wake(session, refreshes, owner["organization_id"], urgent=urgent)
     rows = refreshes.rows
     if record_id is None and pco_id is not None:
         record_id = await refreshes.record_of(session, owner, kind, pco_id)

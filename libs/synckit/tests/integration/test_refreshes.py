@@ -367,12 +367,12 @@ async def test_a_row_that_met_an_ending_job_is_found(shop: Shop) -> None:
     widget = uuid4()
     async with shop.sessions.begin() as session:
         now = shop.clock.now()
-        await refreshes.queue(
-            session, WIDGETS, OWNER, "widget", record_id=widget, reason="asked", urgent=False, now=now
+        await refreshes.request(
+            session, WIDGETS, OWNER, "widget", record_id=widget, reason="asked", urgent=False, now=now, woken=True
         )
         other = {"organization_id": HERE, "pco_organization_id": "88"}
-        await refreshes.queue(
-            session, WIDGETS, other, "widget", record_id=widget, reason="asked", urgent=False, now=now
+        await refreshes.request(
+            session, WIDGETS, other, "widget", record_id=widget, reason="asked", urgent=False, now=now, woken=True
         )
     await shop.connection("closing")
     assert await shop.start_due() == 0

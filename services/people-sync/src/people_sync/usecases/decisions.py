@@ -59,7 +59,7 @@ async def take(session: AsyncSession, event: ConflictResolved, now: datetime) ->
 async def _queue(session: AsyncSession, conflict: Conflict, now: datetime) -> None:
     """Queue a sync of the record. The caller has woken the organization's worker."""
     owner = {"organization_id": conflict.organization_id, "pco_organization_id": conflict.pco_organization_id}
-    await refreshes.queue(
+    await refreshes.request(
         session,
         REFRESHES,
         owner,
@@ -69,6 +69,7 @@ async def _queue(session: AsyncSession, conflict: Conflict, now: datetime) -> No
         # Nobody waits at a screen for one decision of a bulk answer, or for a rule's decision.
         urgent=all((conflict.decision or {}).get(name) is None for name in ("bulk_id", "rule_id")),
         now=now,
+        woken=True,
     )
 
 

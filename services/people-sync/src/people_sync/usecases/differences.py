@@ -55,7 +55,9 @@ async def end(
     link.remote_hash = None
     ours = link.decided[field]["ours"]
     await note(session, organization_id, actor, [Noted(kind, id_, field, ours, ours, DECIDE_AGAIN)], now)
-    await refreshes.queue(session, REFRESHES, owner, kind, record_id=id_, reason=DECIDED, urgent=True, now=now)
+    await refreshes.request(
+        session, REFRESHES, owner, kind, record_id=id_, reason=DECIDED, urgent=True, now=now, woken=True
+    )
     return Differences(items=await _shown(session, link))
 
 

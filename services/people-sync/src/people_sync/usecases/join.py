@@ -230,7 +230,7 @@ async def _sync(
         return
 
     async def look(kind: str, *, record_id: UUID | None = None, pco_id: str | None = None, urgent: bool = True) -> None:
-        await refreshes.queue(
+        await refreshes.request(
             session,
             REFRESHES,
             owner,
@@ -240,6 +240,7 @@ async def _sync(
             reason=JOINED,
             urgent=urgent,
             now=now,
+            woken=True,
         )
 
     await look(MEMBER, record_id=pair.stays.id)

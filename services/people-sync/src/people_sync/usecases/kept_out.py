@@ -271,8 +271,8 @@ async def _look(
     """Queue a sync of each record, the call's record first. The caller has woken the worker."""
 
     async def queue(kind: str, record_id: UUID, *, urgent: bool) -> None:
-        await refreshes.queue(
-            session, REFRESHES, owner, kind, record_id=record_id, reason=ENDED, urgent=urgent, now=now
+        await refreshes.request(
+            session, REFRESHES, owner, kind, record_id=record_id, reason=ENDED, urgent=urgent, now=now, woken=True
         )
 
     whole = {family.id for family in found.changed}

@@ -80,7 +80,7 @@ async def let_back(
         here = owner["pco_organization_id"]
         for kind in (MEMBER, FAMILY):
             for pco_id in [id_ for church, one, id_ in found if church == here and one == kind]:
-                await refreshes.queue(
+                await refreshes.request(
                     session,
                     REFRESHES,
                     owner,
@@ -89,6 +89,7 @@ async def let_back(
                     reason=LET_BACK,
                     urgent=True,
                     now=now,
+                    woken=True,
                 )
     return await render(session, locked)
 

@@ -18,7 +18,7 @@ from people_sync.storage.sync_tables import Change, Creation, Refresh, Remote
 from people_sync.storage.tables import Connection, Family, Link, Member
 from servicekit.errors import Conflict, NotFound
 from synckit.records import parse_id
-from synckit.refreshes import KEPT, RefreshColumns, Refreshes, queue, request, wake
+from synckit.refreshes import KEPT, RefreshColumns, Refreshes, request, wake
 
 INCOMPLETE: Final = "incomplete"
 UNANSWERED: Final = "unanswered"
@@ -90,7 +90,7 @@ async def soon(
     `urgent`: somebody waits at a screen for it. `not_before`: None for at once.
     """
     if (owner := await awake(session, organization_id, urgent=urgent)) is not None:
-        await queue(
+        await request(
             session,
             REFRESHES,
             owner,
@@ -101,6 +101,7 @@ async def soon(
             urgent=urgent,
             not_before=not_before,
             now=now,
+            woken=True,
         )
 
 
@@ -166,7 +167,7 @@ async def after_a_run(
         # The job comes before the rows, as in `synckit.refreshes.request`.
         await wake(session, REFRESHES, owner["organization_id"])
     for kind, record_id, pco_id, reason, earliest in left:
-        await queue(
+        await request(
             session,
             REFRESHES,
             owner,
@@ -177,6 +178,7 @@ async def after_a_run(
             urgent=False,
             not_before=max(now, earliest),
             now=now,
+            woken=True,
         )
 
 
