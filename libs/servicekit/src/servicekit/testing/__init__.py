@@ -6,7 +6,18 @@ The pytest fixtures are in `servicekit.testing.plugin`, and are available wherev
 from servicekit.testing.databases import Databases
 from servicekit.testing.keys import KeyRing
 from servicekit.testing.serving import Served, serve
+from servicekit.testing.statements import statements
 from servicekit.testing.time import FakeClock, eventually
 from servicekit.testing.wiring import assert_migrated, assert_wiring
 
-__all__ = ["Databases", "FakeClock", "KeyRing", "Served", "assert_migrated", "assert_wiring", "eventually", "serve"]
+__all__ = [
+    "Databases",
+    "FakeClock",
+    "KeyRing",
+    "Served",
+    "assert_migrated",
+    "assert_wiring",
+    "eventually",
+    "serve",
+    "statements",
+]
