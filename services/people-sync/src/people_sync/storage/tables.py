@@ -39,7 +39,9 @@ class Member(Base):
             unique=True,
             postgresql_where=text("external_id IS NOT NULL"),
         ),
-        # Lists, counts and matching read this index alone.
+        # Equal keys are stored once, so counting reads a tenth of the pages of `ix_member_here`.
+        Index("ix_member_count", "organization_id", postgresql_where=text("deleted_at IS NULL")),
+        # Lists and matching read this index alone.
         Index(
             "ix_member_here",
             "organization_id",
@@ -149,6 +151,8 @@ class Link(Base):
     __table_args__ = (
         UniqueConstraint("organization_id", "pco_organization_id", "kind", "pco_id"),
         UniqueConstraint("organization_id", "pco_organization_id", "kind", "record_id"),
+        # For counting alone: partial, since a plan that takes it for the links of single records reads all of a church.
+        Index("ix_link_members", "organization_id", "pco_organization_id", postgresql_where=text("kind = 'member'")),
         Index("ix_link_record", "record_id"),
         # Few rows: linked records are counted as all links minus these.
         Index(
