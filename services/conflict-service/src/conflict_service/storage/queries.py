@@ -304,7 +304,9 @@ def fitting(
     if wanted.one_side_empty is not None:
         found.append(ConflictRow.one_side_empty.is_(wanted.one_side_empty))
     if wanted.older_than_days is not None:
-        found.append(ConflictRow.opened_at < func.now() - func.make_interval(0, 0, 0, wanted.older_than_days))
+        # A scalar subquery, since PostgreSQL would compute the instant again for each row.
+        instant = select(func.now() - func.make_interval(0, 0, 0, wanted.older_than_days)).scalar_subquery()
+        found.append(ConflictRow.opened_at < instant)
     if wanted.newer is not None:
         found.append(ConflictRow.newer == wanted.newer)
     if by.bulk_id is not None:
