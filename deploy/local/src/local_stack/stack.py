@@ -289,7 +289,11 @@ class Stack:
                 # The simulator shows writes at once by default.
                 "PCO_STALENESS_HORIZON_SECONDS": "10",
             },
-            CALENDAR_SYNC: {**planning_center, "AUTH_SERVICE_URL": self._inside(AUTH_SERVICE)},
+            CALENDAR_SYNC: {
+                **planning_center,
+                "AUTH_SERVICE_URL": self._inside(AUTH_SERVICE),
+                "PCO_STALENESS_HORIZON_SECONDS": "10",
+            },
             WEBHOOK_GATEWAY: {
                 **urls,
                 **planning_center,

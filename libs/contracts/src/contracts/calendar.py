@@ -1,6 +1,7 @@
 """Events and their occurrences, as messages and answers carry them."""
 
 from datetime import date
+from typing import Literal
 
 from pydantic import Field
 
@@ -13,7 +14,8 @@ class Occurrence(Model):
     key: str = Field(
         description="The start that the rule gives this occurrence, in the event's zone, as iCalendar's "
         "`RECURRENCE-ID`: `20260405T090000`, or `20260405` for an all-day event. It stays when this occurrence alone "
-        "is moved.",
+        "is moved. Of a listed event: the start at which Planning Center had it first, with `-2` behind it if another "
+        "occurrence had that.",
     )
     starts_at: Timestamp
     """When it begins; for an all-day event midnight in the event's zone."""
@@ -60,6 +62,35 @@ class EventValues(Model):
     """When it was changed last."""
 
 
+class EventLink(Model):
+    """The link of an event with Planning Center Calendar."""
+
+    pco_event_id: str
+    """Id of the event in Planning Center."""
+    pco_event_instance_id: str | None = Field(
+        default=None, description="Id of the linked occurrence; null if the event with all its occurrences is linked."
+    )
+    state: Literal["linked", "gone"]
+    """`gone`: deleted in Planning Center. The event stays here, and is linked again by itself if it returns."""
+    title_there: str
+    """Title in Planning Center, as read last."""
+    url: str
+    """Address of the event in Planning Center, for *Open in Planning Center*."""
+    linked_at: Timestamp
+    """When it was linked."""
+    linked_by_name: str | None = Field(default=None, description="Who linked it; null if it was linked by itself.")
+    missing_since: Timestamp | None = Field(
+        default=None, description="Since when Planning Center has not shown it, until that is certain."
+    )
+    gone_at: Timestamp | None = Field(default=None, description="When it was found to be deleted in Planning Center.")
+    note: str | None = Field(default=None, description="What the page says about it, in a sentence.")
+    differs: tuple[str, ...] = Field(
+        default=(),
+        description="What was put back here and differs from Planning Center until somebody syncs the event by hand: "
+        "`title`, `location`, `description`, `times`.",
+    )
+
+
 class EventSummary(EventValues):
     """An event, with the extent of its occurrences."""
 
@@ -73,6 +104,12 @@ class EventSummary(EventValues):
     """Grows with every change of the event or one of its occurrences."""
     created_at: Timestamp
     """When the event was added."""
+    listed: bool = Field(
+        default=False,
+        description="Whether its occurrences are listed one by one, as Planning Center has them, and follow from no "
+        "rule. `recurrence` is null then.",
+    )
+    link: EventLink | None = Field(default=None, description="Its link with Planning Center; null if there is none.")
 
 
 class EventDetails(EventSummary):
@@ -103,6 +140,6 @@ class ListedOccurrence(Model):
     last_day: date | None = Field(default=None, description="Last day of an all-day event, which it includes.")
     time_zone: str = Field(description="IANA name of the event's zone.")
     series: bool
-    """Whether the event is a series."""
+    """Whether the event is a series, or lists several occurrences."""
     moved: bool
     """Whether it has times of its own instead of the rule's."""

@@ -1,19 +1,33 @@
 """Retention of syncs: first of their lists of records, later of their numbers."""
 
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy import exists, func, inspect, select, update
 from sqlalchemy.orm import aliased
 
 from servicekit.db.retention import forget
 from servicekit.db.sessions import Sessions
+from synckit.settings import SyncSettings
 from synckit.tables import ChangeColumns, RunColumns
 
 _SECONDS: Final = 20.0
 """Time limit of one round; the next one deletes the rest."""
+
+log = structlog.get_logger(__name__)
+
+
+async def forget_syncs(
+    sessions: Sessions, runs: type[RunColumns], changes: type[ChangeColumns], settings: SyncSettings, now: datetime
+) -> None:
+    """Delete the lists of old runs, and even older runs."""
+    lists = await forget_lists(sessions, runs, changes, now - timedelta(days=settings.change_kept_days))
+    syncs = await forget_runs(sessions, runs, now - timedelta(days=settings.run_kept_days))
+    if lists or syncs:
+        log.info("old runs deleted", records=lists, runs=syncs)
 
 
 async def forget_lists(

@@ -249,6 +249,14 @@ async def find(session: AsyncSession, product: Product[R, C], organization_id: s
     return _found(await session.scalar(_by_id(product, organization_id, run_id)))
 
 
+async def with_lists(session: AsyncSession, product: Product[R, C], organization_id: str, run_id: str, gone: str) -> R:
+    """One run's row, for its lists. NotFound (404), also, with the sentence `gone`, if they are no longer kept."""
+    run = await find(session, product, organization_id, run_id)
+    if run.lists_gone_at is not None:
+        raise NotFound(gone, slug="lists-gone")
+    return run
+
+
 async def locked(session: AsyncSession, product: Product[R, C], organization_id: str, run_id: str) -> R:
     """The run, locked after its job, the connection and the settings, as in the run's own steps. NotFound (404)."""
     job = select(JOB.c.id).where(JOB.c.id == _id(run_id), JOB.c.organization_id == organization_id)

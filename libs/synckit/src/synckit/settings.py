@@ -22,6 +22,10 @@ class SyncSettings(ServiceSettings):
     """How long a silent worker keeps its run before another may take it. Longer than a request may take."""
     runs_at_once: int = Field(default=4, ge=1)
     """Runs of different organizations that one process executes at the same time."""
+    change_kept_days: int = Field(default=90, ge=31)
+    """How long a sync's lists, record by record, can be read. Its numbers and every record's history stay longer."""
+    run_kept_days: int = Field(default=400, ge=31)
+    """How long a sync is in the list of syncs; the newest of each organization stays."""
 
     @property
     def horizon(self) -> timedelta:

@@ -1,12 +1,12 @@
-"""The environment variables of calendar-sync: so far only those of every service."""
+"""The environment variables of calendar-sync: those of every sync."""
 
 from typing import ClassVar
 
 from contracts.values import CALENDAR_SYNC
-from servicekit.settings import ServiceSettings
+from synckit.settings import SyncSettings
 
 
-class Settings(ServiceSettings):
-    """See `ServiceSettings`."""
+class Settings(SyncSettings):
+    """See `SyncSettings`."""
 
     service_name: ClassVar[str] = CALENDAR_SYNC

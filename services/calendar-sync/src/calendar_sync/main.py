@@ -1,24 +1,55 @@
-"""calendar-sync: platform events; their links to Planning Center Calendar follow."""
+"""calendar-sync: platform events, and their links to Planning Center Calendar."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 
-from calendar_sync.api import bulk, events, files, occurrences, settings
+from calendar_sync.api import bulk, events, files, links, occurrences, runs, settings, status, syncs, there
 from calendar_sync.config import Settings
 from calendar_sync.messaging.connections import connections
 from calendar_sync.resources import open_resources
+from calendar_sync.storage.runs import RUNS
 from calendar_sync.storage.tables import Base
+from calendar_sync.usecases import polling, rounds
+from calendar_sync.usecases.refresh_job import work_off
+from calendar_sync.usecases.refreshes import REFRESHES
+from calendar_sync.usecases.runs import carry_out
 from servicekit.app import create_service
+from servicekit.jobs.worker import JobWorker
+from servicekit.loops import Loop
+
+ROUND_SECONDS: Final = 600.0
+"""For a round over every church: thousands can be due at once."""
+
+
+def workers(service: Settings) -> list[JobWorker]:
+    """Syncs of all events, of single ones, and checks. A person waits at a screen for the first two."""
+    own: dict[str, Any] = {"concurrency": service.runs_at_once, "lease_seconds": service.job_lease_seconds}
+    return [
+        JobWorker(RUNS.job, carry_out, urgent_slots=1, **own),
+        JobWorker(REFRESHES.job, work_off, urgent_slots=1, **own),
+        JobWorker(polling.KIND, polling.poll, **own),
+    ]
 
 
 def create_app(service: Settings, **overrides: Any) -> FastAPI:
     """The service. `overrides`: a clock or a span processor, in tests."""
+
     return create_service(
         service,
         metadata=Base.metadata,
-        routers=[module.router for module in (settings, files, events, occurrences, bulk)],
+        routers=[
+            module.router for module in (settings, files, status, there, links, syncs, runs, events, occurrences, bulk)
+        ],
         subscribers=[connections],
+        workers=workers(service),
+        loops=[
+            Loop("checks", rounds.start_checks, every=5, longest_round=ROUND_SECONDS),
+            Loop("refreshes", rounds.start_refreshes, every=2, longest_round=ROUND_SECONDS),
+            Loop("old refreshes", rounds.forget_refreshes, every=600),
+            Loop("old syncs", rounds.forget_syncs, every=300),
+            Loop("abandoned runs", rounds.close_abandoned, every=15, longest_round=ROUND_SECONDS),
+        ],
         resources=open_resources,
         body_limits={"/api/v1/calendar/bulk": 8 * 1024 * 1024},
         texts_judged=["/api/v1/calendar/bulk"],

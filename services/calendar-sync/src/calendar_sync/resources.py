@@ -3,31 +3,31 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from fastapi import Depends
 
-from servicekit.clock import Clock
+from calendar_sync.config import Settings
+from contracts.values import CALENDAR
+from pco_client.pacer import Pacers
 from servicekit.db.sessions import resources
 from servicekit.runtime import Runtime
+from synckit.resources import SyncResources
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
+class Resources(SyncResources):
     """The service's own singletons."""
 
-    runtime: Runtime
-
-    @property
-    def clock(self) -> Clock:
-        """The wall clock."""
-        return self.runtime.clock
+    settings: Settings
+    product: ClassVar[str] = CALENDAR
 
 
 @asynccontextmanager
 async def open_resources(runtime: Runtime) -> AsyncIterator[Resources]:
     """For `create_service(resources=...)`."""
-    yield Resources(runtime)
+    assert isinstance(runtime.settings, Settings)
+    yield Resources(runtime.settings, runtime, Pacers())
 
 
 Wired = Annotated[Resources, Depends(resources)]

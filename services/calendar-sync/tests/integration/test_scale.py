@@ -39,6 +39,20 @@ _FILL: Final = (
                 + number * 7919 % 1000 * interval '1 day' + number % 24 * interval '1 hour' AS at
         ) AS start
     """,
+    """
+    INSERT INTO calendar_connection (
+        organization_id, pco_organization_id, pco_organization_name, state, generation, version, occurred_at
+    )
+    SELECT organization_id, '1', 'Church', 'connected', 1, 1, now() FROM event GROUP BY organization_id
+    """,
+    """
+    INSERT INTO event_link (
+        id, organization_id, pco_organization_id, event_id, pco_event_id, title_there, state, linked_at
+    )
+    SELECT gen_random_uuid(), organization_id, '1', id, number::text, title,
+        CASE WHEN number % 1000 = 0 THEN 'gone' ELSE 'linked' END, now()
+    FROM (SELECT *, row_number() OVER () AS number FROM event) AS event WHERE number % 4 = 1 OR number % 1000 = 0
+    """,
 )
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -58,12 +72,15 @@ async def _second(session: AsyncSession, read: Callable[..., Any]) -> Any:
 
 
 Ask = Callable[[AsyncSession], Awaitable[Any]]
+_LINKS: Final = {"uq_event_link_event_id_pco_organization_id", "ix_event_link_owner", "pk_calendar_connection"}
 _WINDOW: Final = {"ix_occurrence_start", "ix_occurrence_long", "pk_occurrence", "pk_event"}
 ASKED: Final[dict[str, tuple[Ask, set[str], int]]] = {
     "a month": (window(), _WINDOW, 1_000),
     "its second page": (lambda session: _second(session, window), _WINDOW, 1_000),
-    "by title": (titles(), {"ix_event_here", "pk_event"}, MANY // 2),
-    "a search": (titles(q="event abc"), {"ix_event_here", "ix_event_search", "pk_event"}, 3_000),
+    "by title": (titles(), {"ix_event_here", "pk_event", *_LINKS}, MANY // 2),
+    "a search": (titles(q="event abc"), {"ix_event_here", "ix_event_search", "pk_event", *_LINKS}, 3_000),
+    "linked ones": (titles(state="linked"), {"ix_event_here", "pk_event", *_LINKS}, MANY),
+    "those that are gone": (titles(state="gone"), {"ix_event_here", "pk_event", *_LINKS}, MANY),
     "by the platform's ids": (
         lambda session: locked(session, "church", [f"e-{number}" for number in range(1000)]),
         {"uq_event_external"},
@@ -91,7 +108,9 @@ def _literal(value: Any) -> str:
         return str(value)
     if isinstance(value, list | tuple):
         return f"ARRAY[{', '.join(map(_literal, value))}]"
-    if isinstance(value, datetime | date | UUID | str):
+    if isinstance(value, UUID):
+        return f"'{value}'::uuid"
+    if isinstance(value, datetime | date | str):
         return f"'{value}'"
     raise TypeError(value)
 

@@ -17,7 +17,3 @@ class Settings(SyncSettings):
     """For how long one answer to a held match can be taken back before it is acted on, unless a run comes by."""
     push_at_once: int = Field(default=50, ge=1)
     """Records written to Planning Center at the same time in one run; its rate limit sets the pace."""
-    change_kept_days: int = Field(default=90, ge=31)
-    """How long a sync's lists, record by record, can be read. Its numbers and every record's history stay longer."""
-    run_kept_days: int = Field(default=400, ge=31)
-    """How long a sync is in the list of syncs; the newest of each organization stays."""

@@ -3,51 +3,29 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from fastapi import Depends
 
 from contracts.values import PEOPLE
-from pco_client.client import Observer, PlanningCenter, Timeouts
 from pco_client.pacer import Pacers
 from people_sync.config import Settings
-from servicekit.clock import Clock
 from servicekit.db.sessions import resources
 from servicekit.runtime import Runtime
-from synckit.leases import Leases
+from synckit.resources import SyncResources
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
+class Resources(SyncResources):
     """The service's own singletons."""
 
     settings: Settings
-    runtime: Runtime
-    pacers: Pacers
-    """One pace per Planning Center user, shared by everything in this process."""
+    product: ClassVar[str] = PEOPLE
 
     @property
-    def clock(self) -> Clock:
-        """The wall clock."""
-        return self.runtime.clock
-
-    @property
-    def horizon(self) -> timedelta:
-        """The staleness horizon."""
-        return self.settings.horizon
-
-    def planning_center(self, organization_id: str, pco_organization_id: str, observer: Observer) -> PlanningCenter:
-        """A client for one organization here and there; an async context manager."""
-        return PlanningCenter(
-            base_url=self.settings.pco_base_url,
-            user_agent=self.settings.pco_user_agent,
-            lease=Leases(self.runtime.http, self.settings, PEOPLE, organization_id, pco_organization_id),
-            pacers=self.pacers,
-            timeouts=Timeouts(exchange=self.settings.pco_request_timeout_seconds),
-            pool_size=self.settings.push_at_once + 14,
-            observer=observer,
-        )
+    def pool_size(self) -> int:
+        """Connections of one client: for all that a push sends at the same time, and more for reads."""
+        return self.settings.push_at_once + 14
 
 
 @asynccontextmanager

@@ -34,10 +34,11 @@ SUPPORT = str(Path(__file__).parents[1] / "support")
 if SUPPORT not in sys.path:
     sys.path.insert(0, SUPPORT)
 
-from sync_harness.lender import Lender, lending  # noqa: E402 - after the path is set
 from sync_harness.process import LAG, UNKIND  # noqa: E402
 from sync_harness.site import Site, keep_reading  # noqa: E402
 from sync_harness.stage import Stage, Staging, staged  # noqa: E402
+
+from synckit.testing.lender import Lender, lending  # noqa: E402 - after the path is set
 
 PEOPLE: Final = "/api/v1/people"
 SPARE_CHURCHES: Final = 10

@@ -33,13 +33,13 @@ from sync_harness.crashing import (
     undisturbed,
 )
 from sync_harness.ends import differences, doubled
-from sync_harness.lender import Lender
 from sync_harness.process import environment, running
 from sync_harness.site import Database, Site
 from sync_harness.stage import connect
 
 from servicekit.local.process import free_port
 from servicekit.testing import Databases, KeyRing
+from synckit.testing.lender import Lender
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
 """`make soak`: for so long, and at as many instants, processes die in one run over a larger church."""

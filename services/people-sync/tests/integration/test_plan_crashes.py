@@ -18,7 +18,6 @@ from sync_harness.crashing import (
     left_behind,
     undisturbed,
 )
-from sync_harness.lender import Lender
 from sync_harness.site import Database, Site
 
 from contracts.http.people import AnswerRun
@@ -26,6 +25,7 @@ from people_sync.storage.runs import RUNS
 from people_sync.usecases import runs
 from servicekit.testing import Databases, KeyRing
 from synckit.runs import open_run
+from synckit.testing.lender import Lender
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200)]
 COPIES: Final = 120

@@ -38,7 +38,6 @@ from sync_harness.crashing import (
     written_twice,
 )
 from sync_harness.ends import differences
-from sync_harness.lender import Lender
 from sync_harness.site import Database, Site
 
 from contracts.conflicts import Choice
@@ -50,6 +49,7 @@ from people_sync.storage.runs import RUNS
 from people_sync.usecases import decisions, directory, held, merged_pairs, refreshes
 from servicekit.testing import Databases, KeyRing
 from synckit.history import Actor
+from synckit.testing.lender import Lender
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
 """`make soak`: for so long processes die at every instant there is, in an order drawn by seed."""

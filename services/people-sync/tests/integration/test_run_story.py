@@ -6,12 +6,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sync_harness.lender import Grant
 from sync_harness.site import Site
 from sync_harness.stage import Stage
 
 from contracts.people import PlanningCenterLink
 from servicekit.testing import eventually
+from synckit.testing.lender import Grant
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PEOPLE_OF_SMALL = 14

@@ -31,13 +31,13 @@ from sync_harness.crashing import (
     undisturbed,
     written_twice,
 )
-from sync_harness.lender import Lender
 from sync_harness.site import Database, Site
 
 from contracts.http.people import AnswerRun
 from contracts.http.plans import UndoInput
 from people_sync.usecases import runs, undo
 from servicekit.testing import Databases, KeyRing, eventually
+from synckit.testing.lender import Lender
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
 """`make soak`: at every kind of instant."""

@@ -1,13 +1,15 @@
-"""calendar-sync: events, their occurrences, and settings."""
+"""calendar-sync: events, their occurrences, their links with Planning Center, syncs, and settings."""
 
 from datetime import date
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from contracts.base import Model, Timestamp
+from contracts.calendar import EventDetails, EventSummary, Occurrence
 from contracts.http.common import NOT_NULL, FieldError, Intent, ListQuery, PageQuery
-from contracts.http.inputs import REFUSED_ALONE, ExternalId, Judged, Lines, Text, judged_as
+from contracts.http.inputs import REFUSED_ALONE, ExternalId, Judged, Lines, PcoId, Text, judged_as
+from contracts.sync_runs import Run, RunState
 
 LARGEST_SERIES: Final = 1000
 """Occurrences of an event, so that one fact can carry them all."""
@@ -171,6 +173,8 @@ class EventFilter(ListQuery):
     """Filters of the events' list."""
 
     q: str | None = Field(default=None, max_length=100, description="Part of the title.")
+    state: Literal["linked", "unlinked", "gone"] | None = None
+    """`linked` with Planning Center, `unlinked`, or `gone`: deleted in Planning Center."""
 
 
 class EventQuery(EventFilter, PageQuery):
@@ -198,6 +202,301 @@ class OccurrenceQuery(OccurrenceFilter, PageQuery):
 
     limit: int = Field(default=50, ge=1, le=1000)
     """Items on one page."""
+
+
+class CalendarStatus(Model):
+    """Present numbers and state of the Calendar, for its card."""
+
+    connected: bool
+    """Whether Planning Center Calendar is connected."""
+    role_missing: bool
+    """Whether Planning Center refuses Calendar to the person who connected it."""
+    message: str | None = Field(default=None, description="What is wrong, and what to do, in a sentence; null if fine.")
+    time_zone: str | None = Field(default=None, description="The church's zone (IANA); null while it is not known.")
+    linked: int
+    """Number of linked events."""
+    gone: int
+    """Number of events whose counterpart was deleted in Planning Center."""
+    poll_minutes: int
+    """Minutes between two checks of the linked events."""
+    checked_at: Timestamp | None = Field(default=None, description="End of the last complete check; null before one.")
+    next_check_at: Timestamp | None = Field(default=None, description="When the next check is due; null if none is.")
+    run: Run | None = Field(default=None, description="The sync of all linked events in progress.")
+    last_run: Run | None = Field(default=None, description="The last such sync that ended.")
+
+
+class ThereQuery(ListQuery):
+    """A search in Planning Center Calendar: by name, by days, or both."""
+
+    q: str | None = Field(default=None, max_length=100, description="Part of the name.")
+    first_day: date | None = None
+    """First day, in the church's zone; null for today."""
+    last_day: date | None = Field(
+        default=None,
+        description=f"Last day, which it includes; null for a year. At most {LONGEST_WINDOW_DAYS} days.",
+    )
+
+
+class InstanceThere(Model):
+    """One occurrence in Planning Center."""
+
+    pco_event_instance_id: str
+    """Id of the occurrence in Planning Center."""
+    title: str
+    """Its name."""
+    starts_at: Timestamp
+    """When it begins; for an all-day occurrence midnight in the church's zone."""
+    ends_at: Timestamp
+    """When it ends."""
+    first_day: date | None = Field(default=None, description="First day of an all-day occurrence.")
+    last_day: date | None = Field(default=None, description="Last day of an all-day occurrence, which it includes.")
+    location: str | None = None
+    """Where it takes place."""
+    linked_to: str | None = Field(default=None, description="Id of the event here to which it alone is linked.")
+
+
+class EventThere(Model):
+    """An event in Planning Center, with its occurrences on the days of the search."""
+
+    pco_event_id: str
+    """Id of the event in Planning Center."""
+    title: str
+    """Its name."""
+    repeats: str | None = Field(default=None, description="How it repeats, in Planning Center's words; null if once.")
+    url: str
+    """Address of the event in Planning Center."""
+    linked_to: str | None = Field(
+        default=None, description="Id of the event here to which it, with all its occurrences, is linked."
+    )
+    instances: tuple[InstanceThere, ...]
+    """Its occurrences on these days, at most 20 of them; none for an event without dates."""
+
+
+class EventsThere(Model):
+    """What Planning Center has, in the order of the first occurrence."""
+
+    items: tuple[EventThere, ...]
+    """The events."""
+    more: bool
+    """Whether there are more: search with more of the name, or for fewer days."""
+    time_zone: str = Field(description="IANA name of the church's zone.")
+
+
+class Suggestion(Model):
+    """An event in Planning Center that may be one here."""
+
+    pco_event_id: str
+    """Id of the event in Planning Center."""
+    pco_event_instance_id: str | None = Field(
+        default=None, description="Id of the occurrence to link; null to link the event with all its occurrences."
+    )
+    title: str
+    """Its name."""
+    starts_at: Timestamp
+    """When the occurrence that fits best begins."""
+    ends_at: Timestamp
+    """When it ends."""
+    first_day: date | None = Field(default=None, description="First day of an all-day occurrence.")
+    last_day: date | None = Field(default=None, description="Last day of an all-day occurrence, which it includes.")
+    location: str | None = None
+    """Where it takes place."""
+    strength: Literal["Very likely", "Likely", "Possible"]
+    """How likely it is the same event."""
+    reasons: tuple[str, ...]
+    """Why, in words: `same day`, `98 % same title`."""
+    url: str
+    """Address of the event in Planning Center."""
+
+
+class Suggestions(Model):
+    """What an event may be in Planning Center, the most likely first."""
+
+    items: tuple[Suggestion, ...]
+    """The suggestions."""
+
+
+class Suggested(Model):
+    """An event here that is not linked, and what it may be in Planning Center."""
+
+    event: EventSummary
+    """The event here."""
+    suggestion: Suggestion | None
+    """The most likely one; null if nothing is like it."""
+
+
+class ComparisonQuery(ListQuery):
+    """What is to be linked."""
+
+    pco_event_id: PcoId
+    """Id of the event in Planning Center."""
+    pco_event_instance_id: PcoId | None = None
+    """Id of the occurrence; null for the event with all its occurrences."""
+
+
+class ComparedField(Model):
+    """One field on both sides."""
+
+    field: str
+    """Name of the field."""
+    here: Any = None
+    """The value here, which would be overwritten."""
+    there: Any = None
+    """The value that would replace it."""
+
+
+class ComparedOccurrence(Model):
+    """One occurrence on both sides."""
+
+    here: Occurrence | None = None
+    """As it is here; null if it would be added."""
+    there: Occurrence | None = None
+    """As it would be; null if it would be taken out."""
+
+
+class Comparison(Model):
+    """What a link would overwrite here. Nothing in Planning Center changes."""
+
+    pco_event_id: str
+    """Id of the event in Planning Center."""
+    pco_event_instance_id: str | None = None
+    """Id of the occurrence, if one is to be linked."""
+    title_there: str
+    """Its name in Planning Center."""
+    url: str
+    """Address of the event in Planning Center."""
+    linked_to: EventSummary | None = Field(
+        default=None, description="The event here that is linked to it already, which forbids another link."
+    )
+    fields: tuple[ComparedField, ...]
+    """Fields that would change."""
+    added: int
+    """Number of occurrences that would be added."""
+    moved: int
+    """Number of occurrences that would get other times."""
+    taken_out: int
+    """Number of occurrences that would be taken out."""
+    occurrences: tuple[ComparedOccurrence, ...]
+    """The first ten of each of the three."""
+    note: str | None = Field(default=None, description="What could not be taken over, in a sentence.")
+    version: int
+    """Version of the event here that was compared."""
+    digest: str
+    """Names what was shown: a link with it is refused once either side has changed."""
+
+
+class LinkInput(Intent):
+    """A link to an event in Planning Center, or to one occurrence of it."""
+
+    pco_event_id: PcoId
+    """Id of the event in Planning Center."""
+    pco_event_instance_id: PcoId | None = None
+    """Id of the occurrence; null for the event with all its occurrences."""
+    digest: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None,
+        description="`digest` of the comparison that the person confirmed: 409 `comparison-moved` if either side has "
+        "changed since. Null: unchecked.",
+    )
+    version: int | None = Field(default=None, ge=1)
+    """The event's version shown to the person: 409 `version-conflict` if it has another by now. Null: unchecked."""
+
+
+class OneOfLinks(LinkInput):
+    """One of many links."""
+
+    event_id: Annotated[str, Field(min_length=1, max_length=40)]
+    """Id of the event here."""
+
+
+class LinksInput(Intent):
+    """Links that a person confirmed together."""
+
+    links: tuple[OneOfLinks, ...] = Field(min_length=1, max_length=100)
+    """Each is judged by itself: one that is refused does not stop the others."""
+
+
+class LinkedOne(Model):
+    """The outcome of one of many links."""
+
+    event_id: str
+    """Id of the event here."""
+    event: EventDetails | None = Field(default=None, description="The event afterwards; null if it was not linked.")
+    problem: str | None = Field(default=None, description="The `type` of the problem, such as `already-linked`.")
+    sentence: str | None = Field(default=None, description="Why it was not linked, in words.")
+
+
+class LinkedMany(Model):
+    """The outcomes of many links, in the order in which they were sent."""
+
+    items: tuple[LinkedOne, ...]
+    """One for each link."""
+
+
+class EventSync(Model):
+    """One event being brought up to date from Planning Center."""
+
+    id: str
+    """Id of this sync."""
+    event_id: str
+    """Id of the event."""
+    state: Literal["queued", "done"]
+    """`queued` until the sync is done."""
+    outcome: str | None = Field(
+        default=None,
+        description="`updated_here`, `unchanged`, `linked` (again), `missing`, `gone`, `not_linked`, `rejected`, "
+        "`later` or `not_done`; null until done.",
+    )
+    sentence: str = Field(description="The result, or the cause of the wait, in words.")
+    again_at: Timestamp | None = Field(
+        default=None, description="When the event is read again, because Planning Center did not show it."
+    )
+    requested_at: Timestamp
+    """When the sync was requested."""
+    finished_at: Timestamp | None = None
+    """When the sync was done; null until then."""
+
+
+class RestoreInput(Intent):
+    """A value to put back."""
+
+    entry_id: Annotated[str, Field(min_length=1, max_length=40)]
+    """Id of the change in the event's history whose former value is put back."""
+    version: int | None = Field(default=None, ge=1)
+    """The event's version shown to the person: 409 `version-conflict` if it has another by now. Null: unchecked."""
+
+
+class CalendarRunFilter(ListQuery):
+    """Filters of the list of syncs."""
+
+    state: RunState | None = None
+    """Syncs in this state."""
+
+
+class CalendarRunQuery(CalendarRunFilter, PageQuery):
+    """A page of them."""
+
+
+class EventChangeFilter(ListQuery):
+    """The list behind one number of a sync."""
+
+    outcome: str | None = Field(default=None, max_length=60)
+    """Events with this outcome."""
+
+
+class EventChangeQuery(EventChangeFilter, PageQuery):
+    """A page of them."""
+
+
+class EventChange(Model):
+    """One event of a sync, and its outcome."""
+
+    event_id: str
+    """Id of the event."""
+    title: str
+    """Its title at that time."""
+    outcome: str
+    """The outcome, named as in the sync's numbers."""
+    sentence: str
+    """What happened, in words."""
 
 
 class CalendarSettings(Model):

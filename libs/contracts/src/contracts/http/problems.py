@@ -280,7 +280,7 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "Not connected",
             "Planning Center is not connected, so nothing was started.",
             "Connect it under Integrations first.",
-            (AUTH_SERVICE, PEOPLE_SYNC),
+            (AUTH_SERVICE, PEOPLE_SYNC, CALENDAR_SYNC),
         ),
         # The directory
         ProblemType(
@@ -305,15 +305,15 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "Cannot be undone",
             "The field has been changed again since, or its former value can't be put back.",
             "Edit the record instead.",
-            _PEOPLE,
+            _DIRECTORIES,
         ),
         ProblemType(
             "lists-gone",
             404,
             "No longer kept",
             "The sync was long ago: its numbers are kept, but no longer its lists of records.",
-            "Read the history of the member or family.",
-            _PEOPLE,
+            "Read the history of the record.",
+            _DIRECTORIES,
         ),
         ProblemType(
             "not-gone",
@@ -356,6 +356,47 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "Delete the event.",
             _CALENDAR,
         ),
+        ProblemType(
+            "already-linked",
+            409,
+            "Linked already",
+            "This event, or what it is to be linked to, has a link already; `detail` names the other event, and "
+            "`event_id` is its id. Nothing was changed.",
+            "Unlink the other one first, or choose another.",
+            _CALENDAR,
+        ),
+        ProblemType(
+            "comparison-moved",
+            409,
+            "Changed since it was shown",
+            "The event changed on one of the sides since the comparison was read. Nothing was linked.",
+            "Read the comparison again, and confirm that.",
+            _CALENDAR,
+        ),
+        ProblemType(
+            "not-linked",
+            409,
+            "Not linked",
+            "The event has no link with Planning Center.",
+            "Link it first.",
+            _CALENDAR,
+        ),
+        ProblemType(
+            "dates-from-planning-center",
+            409,
+            "Dates come from Planning Center",
+            "The dates of a linked series are those that Planning Center lists. Nothing was changed.",
+            "Change them in Planning Center, or unlink the event first.",
+            _CALENDAR,
+        ),
+        ProblemType(
+            "role-missing",
+            409,
+            "Role is missing",
+            "The person who connected Planning Center may not open Calendar there.",
+            "Give that person a role in Calendar, or connect again as somebody who has one.",
+            _CALENDAR,
+        ),
         # Syncs
         ProblemType(
             "busy",
@@ -366,7 +407,12 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             _PEOPLE,
         ),
         ProblemType(
-            "starting", 409, "Just starting", "A sync is just being started.", "Read the status in a moment.", _PEOPLE
+            "starting",
+            409,
+            "Just starting",
+            "A sync is just being started.",
+            "Read the status in a moment.",
+            _DIRECTORIES,
         ),
         ProblemType(
             "sync-first",

@@ -98,6 +98,14 @@ def create_kept_answers() -> None:
     _create(KEPT_ANSWER)
 
 
+def create_jobs() -> None:
+    """Create `job`, for a service that had none.
+
+    Frozen as of this version, as `create_servicekit_tables` is.
+    """
+    _create(JOB)
+
+
 def put_urgent_jobs_first() -> None:
     """Add `urgent` to a service's `job` table.
 

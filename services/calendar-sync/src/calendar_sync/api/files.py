@@ -7,8 +7,15 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from calendar_sync.resources import Wired
-from calendar_sync.usecases import events, files, history, occurrences
-from contracts.http.calendar import EventFilter, EventQuery, OccurrenceFilter, OccurrenceQuery
+from calendar_sync.usecases import events, files, history, occurrences, runs
+from contracts.http.calendar import (
+    EventChangeFilter,
+    EventChangeQuery,
+    EventFilter,
+    EventQuery,
+    OccurrenceFilter,
+    OccurrenceQuery,
+)
 from contracts.http.common import ListQuery, Page, PageQuery
 from servicekit.http import spreadsheets
 from servicekit.http.auth import User
@@ -36,6 +43,19 @@ async def all_occurrences(user: User, wired: Wired, query: Annotated[OccurrenceF
     return await spreadsheets.answer(
         wired.runtime.sessions, "occurrences", files.OCCURRENCES, paged, files.of_occurrence
     )
+
+
+@router.get("/runs/{run_id}/changes.csv")
+async def run_changes(
+    run_id: str, user: User, wired: Wired, query: Annotated[EventChangeFilter, Query()]
+) -> StreamingResponse:
+    """The events of a sync."""
+
+    async def read(session: AsyncSession, organization_id: str, page: EventChangeQuery) -> Page[Any]:
+        return await runs.changes(session, organization_id, run_id, page)
+
+    paged = spreadsheets.pages(read, user.organization_id, EventChangeQuery, query)
+    return await spreadsheets.answer(wired.runtime.sessions, "sync", files.CHANGES, paged, files.of_change)
 
 
 @router.get("/events/{event_id}/history.csv")

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from calendar_sync.resources import Wired
 from calendar_sync.usecases import settings
 from contracts.http.calendar import CalendarSettings, CalendarSettingsPatch
 from servicekit.db.sessions import Session
@@ -18,6 +19,8 @@ async def get_settings(user: User, session: Session) -> CalendarSettings:
 
 
 @router.patch("")
-async def change_settings(patch: CalendarSettingsPatch, user: Admin, session: Session) -> CalendarSettings:
+async def change_settings(
+    patch: CalendarSettingsPatch, user: Admin, session: Session, wired: Wired
+) -> CalendarSettings:
     """Change the fields sent."""
-    return await settings.change(session, user.organization_id, patch)
+    return await settings.change(session, user.organization_id, patch, wired.clock.now())

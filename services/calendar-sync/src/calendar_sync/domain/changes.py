@@ -22,6 +22,8 @@ class Whole:
     description: str | None
     times: Times
     occurrences: tuple[Occurrence, ...]
+    listed: bool = False
+    """Whether its occurrences are listed one by one, as Planning Center has them, and follow from no rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ def changes(before: Whole, after: Whole) -> list[FieldChange]:
     """The differences: fields of the event, and what single occurrences have of their own."""
     was, now = _fields(before), _fields(after)
     found = [FieldChange(name, was[name], now[name]) for name in now if was[name] != now[name]]
-    was, now = _own(before), _own(after)
+    both = before.listed and after.listed
+    was, now = _own(before, both_listed=both), _own(after, both_listed=both)
     # The key moves with the rule: it names the occurrence, and is no value of it.
     return found + [
         FieldChange(OCCURRENCE, was.get(day), now.get(day))
@@ -75,15 +78,24 @@ def _span(span: Span) -> dict[str, Any]:
     }
 
 
-def _own(one: Whole) -> dict[str, dict[str, Any]]:
-    return {each.day: dict(_own_values(each)) for each in one.occurrences if each.own}
+def _own(one: Whole, *, both_listed: bool) -> dict[str, dict[str, Any]]:
+    """What single occurrences have of their own, by day; of lists all there is, by key.
+
+    Between a list and a rule the change of the rule says enough: a list has a thousand occurrences.
+    """
+    if not one.listed:
+        return {each.day: dict(_own_values(each)) for each in one.occurrences if each.own}
+    if not both_listed:
+        return {}
+    times = len(one.occurrences) > 1
+    return {each.key: dict(_own_values(each, times=times)) for each in one.occurrences if times or each.own}
 
 
-def _own_values(one: Occurrence) -> Iterator[tuple[str, Any]]:
+def _own_values(one: Occurrence, *, times: bool = False) -> Iterator[tuple[str, Any]]:
     yield "key", one.key
     if one.cancelled:
         yield "cancelled", True
-    if one.moved:
+    if one.moved or times:
         yield from ((name, value) for name, value in _span(one.span).items() if value is not None)
     if one.title is not None:
         yield "title", one.title

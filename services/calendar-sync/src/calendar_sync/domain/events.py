@@ -45,13 +45,16 @@ class Occurrence:
     """One time at which an event takes place."""
 
     key: str
-    """The local start that the rule gives it: iCalendar's RECURRENCE-ID."""
+    """The local start that the rule gives it: iCalendar's RECURRENCE-ID. Of a listed one the local start at which
+    Planning Center had it first, with a number behind it if another one had that."""
     span: Span
     title: str | None = None
     location: str | None = None
     moved: bool = False
     """Whether the span is its own."""
     cancelled: bool = False
+    pco_instance_id: str | None = None
+    """Its id in Planning Center, of a linked event."""
 
     @property
     def day(self) -> str:
@@ -233,6 +236,13 @@ def changed(one: Occurrence, zone: str, ruled: Span, sent: Mapping[str, Any]) ->
         return replace(one, span=ruled, moved=False)
     own = span(one.span, zone, about)
     return replace(one, span=own, moved=own != ruled)
+
+
+def key_of(span: Span, zone: str) -> str:
+    """The key of an occurrence that begins then."""
+    if span.first_day is not None:
+        return span.first_day.strftime(_DAY_KEY)
+    return local_time(span.starts_at, zone).strftime(_KEY)
 
 
 def ruled_span(of: Times, key: str) -> Span:

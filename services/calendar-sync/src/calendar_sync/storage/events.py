@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from calendar_sync.domain.changes import Whole, title_key
 from calendar_sync.domain.events import Occurrence, Span, Times
-from calendar_sync.storage.tables import Event, OccurrenceRow
+from calendar_sync.storage.links import LINKED, rendered
+from calendar_sync.storage.tables import Event, EventLink, OccurrenceRow
 from contracts import calendar
 from contracts.events.calendar_event_v1 import CalendarEvent
 from synckit.among import among
@@ -31,18 +32,17 @@ async def occurrences_of(session: AsyncSession, events: Collection[Event]) -> di
     found: dict[UUID, list[Occurrence]] = {event.id: [] for event in events}
     if found:
         rows = await session.execute(
-            select(*_OCCURRENCE.columns)
-            .where(
+            select(*_OCCURRENCE.columns).where(
                 OccurrenceRow.organization_id == next(iter(events)).organization_id,
                 among(OccurrenceRow.event_id, found),
             )
-            .order_by(OccurrenceRow.event_id, OccurrenceRow.key)
         )
         for row in rows:
             span = Span(row.starts_at, row.ends_at, row.first_day, row.last_day)
-            one = Occurrence(row.key, span, row.title, row.location, row.moved, row.cancelled)
-            found[row.event_id].append(one)
-    return {event_id: tuple(those) for event_id, those in found.items()}
+            own = (row.title, row.location, row.moved, row.cancelled, row.pco_instance_id)
+            found[row.event_id].append(Occurrence(row.key, span, *own))
+    # Python's order, which decisions have too: that of the database depends on its locale.
+    return {event_id: tuple(sorted(those, key=lambda one: one.key)) for event_id, those in found.items()}
 
 
 def times_of(event: Event) -> Times:
@@ -53,7 +53,7 @@ def times_of(event: Event) -> Times:
 
 def whole(event: Event, occurrences: tuple[Occurrence, ...]) -> Whole:
     """An event as a whole."""
-    return Whole(event.title, event.location, event.description, times_of(event), occurrences)
+    return Whole(event.title, event.location, event.description, times_of(event), occurrences, event.listed)
 
 
 def take_over(event: Event, values: Whole) -> None:
@@ -64,6 +64,7 @@ def take_over(event: Event, values: Whole) -> None:
     event.starts_at, event.ends_at = span.starts_at, span.ends_at
     event.first_day, event.last_day = span.first_day, span.last_day
     event.time_zone, event.recurrence = values.times.time_zone, values.times.recurrence
+    event.listed = values.listed
     held = [one.span for one in values.occurrences if not one.cancelled]
     event.first_starts_at = min(one.starts_at for one in held)
     event.last_ends_at = max(one.ends_at for one in held)
@@ -113,6 +114,7 @@ def _row(event: Event, one: Occurrence) -> dict[str, Any]:
         "location": one.location,
         "moved": one.moved,
         "cancelled": one.cancelled,
+        "pco_instance_id": one.pco_instance_id,
     }
 
 
@@ -127,28 +129,36 @@ async def locked(session: AsyncSession, organization_id: str, external_ids: Coll
     return {event.external_id: event for event in rows if event.external_id is not None}
 
 
-def summary(event: Event) -> calendar.EventSummary:
+def summary(event: Event, link: EventLink | None) -> calendar.EventSummary:
     """An event in a list."""
-    return calendar.EventSummary(**_summary(event))
+    return calendar.EventSummary(**_summary(event, link))
 
 
-def details(event: Event, occurrences: Iterable[Occurrence]) -> calendar.EventDetails:
+def details(event: Event, occurrences: Iterable[Occurrence], link: EventLink | None) -> calendar.EventDetails:
     """An event with its occurrences."""
-    return calendar.EventDetails(**_summary(event), occurrences=_occurrences(occurrences))
+    return calendar.EventDetails(**_summary(event, link), occurrences=rendered_occurrences(occurrences))
 
 
-def of_fact(event: Event, occurrences: Iterable[Occurrence]) -> CalendarEvent:
+def of_fact(event: Event, occurrences: Iterable[Occurrence], link: EventLink | None) -> CalendarEvent:
     """An event as messages carry it."""
-    return CalendarEvent(**_values(event), occurrences=_occurrences(occurrences))
+    ids = (link.pco_event_id, link.pco_instance_id) if link is not None and link.state == LINKED else (None, None)
+    return CalendarEvent(
+        **_values(event),
+        occurrences=rendered_occurrences(occurrences),
+        pco_event_id=ids[0],
+        pco_event_instance_id=ids[1],
+    )
 
 
-def _summary(event: Event) -> dict[str, Any]:
+def _summary(event: Event, link: EventLink | None) -> dict[str, Any]:
     return _values(event) | {
         "first_starts_at": event.first_starts_at,
         "last_ends_at": event.last_ends_at,
         "occurrence_count": event.occurrence_count,
         "version": event.version,
         "created_at": event.created_at,
+        "listed": event.listed,
+        "link": rendered(event, link),
     }
 
 
@@ -170,7 +180,8 @@ def _values(event: Event) -> dict[str, Any]:
     }
 
 
-def _occurrences(those: Iterable[Occurrence]) -> tuple[calendar.Occurrence, ...]:
+def rendered_occurrences(those: Iterable[Occurrence]) -> tuple[calendar.Occurrence, ...]:
+    """Occurrences as answers and messages have them."""
     return tuple(
         calendar.Occurrence(
             key=one.key,

@@ -1,31 +1,51 @@
 """The tables of calendar-sync. Row access is always by organization."""
 
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, func, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from servicekit.db.sessions import Columns, service_metadata
-from synckit.connections import ConnectionColumns
-from synckit.tables import EffectColumns, effect_indexes
+from synckit.refreshes import RefreshColumns, refresh_indexes
+from synckit.tables import (
+    ChangeColumns,
+    EffectColumns,
+    RunColumns,
+    ScheduledConnection,
+    change_indexes,
+    effect_indexes,
+    run_indexes,
+)
 
 
 class Base(Columns, DeclarativeBase):
     """The declarative base; its metadata also holds servicekit's outbox and inbox tables."""
 
-    metadata = service_metadata(answers=True)
+    metadata = service_metadata(jobs=True, answers=True)
 
 
-class CalendarConnection(ConnectionColumns, Base):
-    """A church's Calendar connection, from auth-service's facts."""
+class CalendarConnection(ScheduledConnection, Base):
+    """A church's Calendar connection, from auth-service's facts, and its checks. No run of it is scheduled."""
 
     __tablename__ = "calendar_connection"
+    __table_args__ = (
+        Index("ix_calendar_connection_poll", "next_poll_at", postgresql_where=text("state = 'connected'")),
+    )
 
     pco_organization_name: Mapped[str]
     occurred_at: Mapped[datetime]
     time_zone: Mapped[str | None]
     """The church's own zone (IANA); None while it is not known."""
+    next_poll_at: Mapped[datetime | None]
+    """When linked events are checked next; None before the first link or connection."""
+    checked_at: Mapped[datetime | None]
+    """End of the last complete check."""
+    role_missing: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether Planning Center refused Calendar to the person who connected it, in the last check."""
+    density: Mapped[float | None]
+    """Instances a day in the church's calendar, as windows showed it."""
 
 
 class ChurchSettings(Base):
@@ -80,6 +100,8 @@ class Event(Base):
     """Last day, inclusive."""
     time_zone: Mapped[str]
     recurrence: Mapped[str | None]
+    listed: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Whether its occurrences are listed one by one, as Planning Center has them, and follow from no rule."""
     first_starts_at: Mapped[datetime]
     """When the first occurrence begins that is not cancelled."""
     last_ends_at: Mapped[datetime]
@@ -114,6 +136,13 @@ class OccurrenceRow(Base):
             "key",
             postgresql_where=text("NOT cancelled AND ends_at - starts_at > interval '2 days'"),
         ),
+        Index(
+            "uq_occurrence_pco",
+            "event_id",
+            "pco_instance_id",
+            unique=True,
+            postgresql_where=text("pco_instance_id IS NOT NULL"),
+        ),
     )
 
     event_id: Mapped[UUID] = mapped_column(ForeignKey("event.id"), primary_key=True)
@@ -131,6 +160,76 @@ class OccurrenceRow(Base):
     """Whether its times are its own and not the rule's."""
     cancelled: Mapped[bool]
     """Whether it was taken out; the row stays so that no change of the rule brings it back."""
+    pco_instance_id: Mapped[str | None]
+    """Its id in Planning Center, of a linked event."""
+
+
+class EventLink(Base):
+    """The link of an event with one in Planning Center, or with one occurrence there.
+
+    Those of another Planning Center organization than the connected one stay, and are not shown meanwhile.
+    """
+
+    __tablename__ = "event_link"
+    __table_args__ = (
+        UniqueConstraint("event_id", "pco_organization_id"),
+        Index("ix_event_link_owner", "organization_id", "pco_organization_id", "state", "event_id"),
+        Index(
+            "uq_event_link_target",
+            "organization_id",
+            "pco_organization_id",
+            "pco_event_id",
+            text("coalesce(pco_instance_id, '')"),
+            unique=True,
+            postgresql_where=text("state = 'linked'"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    event_id: Mapped[UUID] = mapped_column(ForeignKey("event.id"))
+    pco_event_id: Mapped[str]
+    pco_instance_id: Mapped[str | None]
+    """The linked occurrence; None if the event with all of them is linked."""
+    title_there: Mapped[str]
+    state: Mapped[str]
+    """`linked`, or `gone` while it is deleted in Planning Center."""
+    linked_at: Mapped[datetime]
+    linked_by_name: Mapped[str | None]
+    missing_since: Mapped[datetime | None]
+    """When Planning Center first did not have it."""
+    look_after: Mapped[datetime | None]
+    """When it is looked for next, while it is missing or gone."""
+    gone_at: Mapped[datetime | None]
+    note: Mapped[str | None]
+    """What the last read could not take over, in a sentence."""
+    kept: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), default=list)
+    """What a person restored (`domain.taking_over.KEPT`): a check leaves it."""
+
+
+class Run(RunColumns, Base):
+    """A sync of all linked events."""
+
+    __tablename__ = "run"
+    __table_args__ = run_indexes()
+
+
+class Change(ChangeColumns, Base):
+    """One event of a run, with its outcome."""
+
+    __tablename__ = "change"
+    __table_args__ = change_indexes()
+
+
+class Refresh(RefreshColumns, Base):
+    """An event to sync by itself.
+
+    Reasons: `asked` at a screen, `changed` as a message said, `missing` in a check.
+    """
+
+    __tablename__ = "refresh"
+    __table_args__ = refresh_indexes()
 
 
 class Effect(EffectColumns, Base):

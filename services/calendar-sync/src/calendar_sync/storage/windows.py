@@ -80,7 +80,7 @@ async def page_of(
             row.last_day,
             row.moved,
             Event.time_zone,
-            Event.recurrence.is_not(None).label("series"),
+            (Event.recurrence.is_not(None) | (Event.listed & (Event.occurrence_count > 1))).label("series"),
         )
         .join(page, and_(row.event_id == page.c.event_id, row.key == page.c.key))
         .join(Event, Event.id == row.event_id)

@@ -18,9 +18,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from calendar_sync.domain.changes import Whole
 from calendar_sync.domain.events import Fault, Occurrence, Unacceptable, as_platform_says, own_texts_fault, times
 from calendar_sync.storage.events import Writes, locked, occurrences_of, take_over, whole
+from calendar_sync.storage.links import links_of
 from calendar_sync.storage.tables import Event
 from calendar_sync.usecases import history
-from calendar_sync.usecases.events import TEXTS, church_zone, new_event, notes, values_sent
+from calendar_sync.usecases.events import (
+    TEXTS,
+    DatesAreTheirs,
+    church_zone,
+    is_linked,
+    new_event,
+    notes,
+    values_after,
+    values_sent,
+)
 from calendar_sync.usecases.history import CREATED
 from calendar_sync.usecases.publishing import event_changed
 from contracts.http.calendar import BulkEvent, BulkEvents, BulkEventsResult, OwnOccurrence, RejectedEvent
@@ -31,6 +41,9 @@ from servicekit.http.wording import encodable, sentence
 from servicekit.kafka.outbox import append_all
 from synckit.history import DELETED, Actor, Noted
 
+DATES_STAY: Final = (
+    "comes from Planning Center, which lists the dates of this event: change it there, or unlink the event"
+)
 MOST_OCCURRENCES: Final = 20_000
 """Of all events that one call changes: one transaction writes and publishes them."""
 # Two calls for the same events would each see the other's as missing.
@@ -70,12 +83,13 @@ async def upsert(
     items = _valid(call, body.events)
     known = await locked(session, organization_id, [item.external_id for item in items.values()])
     before = await occurrences_of(session, list(known.values()))
+    links = await links_of(session, list(known.values()))
     added = []
     for position, item in items.items():
         event = known.get(item.external_id)
         was = whole(event, before[event.id]) if event else None
         try:
-            values = _values(call, item, was)
+            values = _values(call, item, was, linked=event is not None and is_linked(links.get(event.id)))
         except Unacceptable as error:
             call.reject(position, item.external_id, error.faults)
             continue
@@ -91,7 +105,8 @@ async def upsert(
     session.add_all(added)
     await call.writes.write(session, organization_id)
     await history.note(session, organization_id, actor, call.notes, now)
-    await append_all(session, [event_changed(event, those, now) for event, those in call.changed.values()])
+    facts = [event_changed(event, those, links.get(event.id), now) for event, those in call.changed.values()]
+    await append_all(session, facts)
     call.rejected.sort(key=lambda one: one.position)
     return BulkEventsResult(
         created=call.created, updated=call.updated, unchanged=call.unchanged, rejected=tuple(call.rejected)
@@ -118,9 +133,11 @@ def _valid(call: _Call, items: Sequence[dict[Any, Any]]) -> dict[int, BulkEvent]
     return valid
 
 
-def _values(call: _Call, item: BulkEvent, was: Whole | None) -> Whole:
+def _values(call: _Call, item: BulkEvent, was: Whole | None, *, linked: bool) -> Whole:
     """The event afterwards. Unacceptable."""
     sent = values_sent(item)
+    if was is not None and was.listed:
+        return _listed(item, sent, was, linked=linked)
     if not sent.get("time_zone") and (was is None or "time_zone" in sent):
         if call.zone is None:
             raise Unacceptable(("time_zone", "is required, because the church's own is not known: send an IANA name"))
@@ -137,6 +154,16 @@ def _values(call: _Call, item: BulkEvent, was: Whole | None) -> Whole:
         raise Unacceptable(fault)
     texts: dict[str, Any] = {name: sent.get(name, getattr(was, name, None)) for name in TEXTS}
     return Whole(**texts, times=at, occurrences=tuple(those))
+
+
+def _listed(item: BulkEvent, sent: dict[str, Any], was: Whole, *, linked: bool) -> Whole:
+    """An event after a change whose occurrences Planning Center has listed. Unacceptable."""
+    if linked and item.model_fields_set & {"excluded", "moved"}:
+        raise Unacceptable(("moved" if "moved" in item.model_fields_set else "excluded", DATES_STAY))
+    try:
+        return values_after(was, sent, linked=linked)
+    except DatesAreTheirs as error:
+        raise Unacceptable((error.field, DATES_STAY)) from error
 
 
 def _own(one: OwnOccurrence) -> dict[str, Any]:

@@ -5,7 +5,7 @@ A change counts the event's version, writes its history and publishes the event,
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -24,10 +24,12 @@ from calendar_sync.domain.events import (
     ruled_span,
     times,
 )
+from calendar_sync.domain.sentences import DATES_ARE_THEIRS
 from calendar_sync.storage.events import Writes, by_id, details, occurrences_of, summary, take_over, whole
-from calendar_sync.storage.tables import CalendarConnection, Event, OccurrenceRow
+from calendar_sync.storage.links import LINKED, has_link, links_of
+from calendar_sync.storage.tables import CalendarConnection, Event, EventLink, OccurrenceRow
 from calendar_sync.usecases import history
-from calendar_sync.usecases.history import CREATED
+from calendar_sync.usecases.history import CREATED, EDITED, Cause
 from calendar_sync.usecases.publishing import event_changed, event_removed
 from contracts.calendar import EventDetails, EventSummary
 from contracts.http.calendar import EventInput, EventPatch, EventQuery, OccurrencePatch
@@ -69,21 +71,25 @@ async def create(
     writes.replace(event, (), values.occurrences)
     await writes.write(session, organization_id)
     await history.note(session, organization_id, actor, [Noted(EVENT, event.id, CREATED, False, True)], now)
-    await append(session, event_changed(event, values.occurrences, now))
-    return details(event, values.occurrences)
+    await append(session, event_changed(event, values.occurrences, None, now))
+    return details(event, values.occurrences, None)
 
 
 async def change(
     session: AsyncSession, organization_id: str, event_id: str, body: EventPatch, actor: Actor, now: datetime
 ) -> EventDetails:
     """Change the fields that were sent. Conflict (409) if the event moved on since the version the person saw."""
-    event, before = await _locked(session, organization_id, event_id, body.version)
+    event, before = await locked(session, organization_id, event_id, body.version)
+    link = (await links_of(session, [event])).get(event.id)
     sent = values_sent(body)
     if "time_zone" in sent and sent["time_zone"] is None:
         sent["time_zone"] = await church_zone(session, organization_id) or ""
     with refusing():
-        after = values_after(before, sent)
-    return await _set(session, event, before, after, actor, now)
+        try:
+            after = values_after(before, sent, linked=is_linked(link))
+        except DatesAreTheirs as error:
+            raise Conflict(DATES_ARE_THEIRS, slug="dates-from-planning-center") from error
+    return await store(session, event, before, after, Change(actor, now, link))
 
 
 async def change_occurrence(
@@ -96,15 +102,19 @@ async def change_occurrence(
     now: datetime,
 ) -> EventDetails:
     """Change one occurrence of a series. NotFound (404), Conflict (409) as `change`, and for a single event."""
-    event, before = await _locked(session, organization_id, event_id, body.version)
+    event, before = await locked(session, organization_id, event_id, body.version)
+    link = (await links_of(session, [event])).get(event.id)
     one = _one(before, key)
     sent = {name: getattr(body, name) for name in body.model_fields_set}
     with refusing():
-        own = changed(one, before.times.time_zone, ruled_span(before.times, one.key), _texts(sent))
+        ruled = one.span if before.listed else ruled_span(before.times, one.key)
+        own = changed(one, before.times.time_zone, ruled, _texts(sent))
+        if before.listed:
+            own = replace(own, moved=False)
         after = replace(before, occurrences=tuple(own if each is one else each for each in before.occurrences))
         if fault := own_texts_fault(after.occurrences):
             raise Unacceptable(fault)
-    return await _set(session, event, before, after, actor, now)
+    return await store(session, event, before, after, Change(actor, now, link))
 
 
 async def take_out(
@@ -117,7 +127,7 @@ async def take_out(
 
 async def remove(session: AsyncSession, organization_id: str, event_id: str, actor: Actor, now: datetime) -> None:
     """Delete here, with all occurrences."""
-    event, _ = await _locked(session, organization_id, event_id, None)
+    event, _ = await locked(session, organization_id, event_id, None)
     event.deleted_at = event.updated_at = now
     event.version += 1
     await session.execute(
@@ -125,6 +135,8 @@ async def remove(session: AsyncSession, organization_id: str, event_id: str, act
             OccurrenceRow.organization_id == organization_id, OccurrenceRow.event_id == event.id
         )
     )
+    of_event = delete(EventLink).where(EventLink.organization_id == organization_id, EventLink.event_id == event.id)
+    await session.execute(of_event)
     await history.note(session, organization_id, actor, [Noted(EVENT, event.id, DELETED, False, True)], now)
     await append(session, event_removed(event, now), tombstone=True)
 
@@ -132,7 +144,8 @@ async def remove(session: AsyncSession, organization_id: str, event_id: str, act
 async def get(session: AsyncSession, organization_id: str, event_id: str) -> EventDetails:
     """One event. NotFound (404)."""
     event = await find(session, organization_id, event_id)
-    return details(event, (await occurrences_of(session, [event]))[event.id])
+    link = (await links_of(session, [event])).get(event.id)
+    return details(event, (await occurrences_of(session, [event]))[event.id], link)
 
 
 async def find(session: AsyncSession, organization_id: str, event_id: str, *, deleted: bool = False) -> Event:
@@ -146,18 +159,30 @@ async def find(session: AsyncSession, organization_id: str, event_id: str, *, de
 async def events(session: AsyncSession, organization_id: str, query: EventQuery) -> Page[EventSummary]:
     """A page of events by title; the total comes with the first page, unless a search finds very many."""
     found = None
-    if query.q:
-        words = fold(query.q).split()
-        every = select(Event.id).where(*by_key.here(Event, organization_id), *_has(Event, words))
-        found = by_key.Found(lambda event: _has(event, words), every)
+    if query.q or query.state:
+        words = fold(query.q).split() if query.q else None
+
+        def fits(event: Any) -> list[ColumnElement[bool]]:
+            state = [_in_state(event, organization_id, query.state)] if query.state else []
+            return [*(_has(event, words) if words is not None else []), *state]
+
+        every = select(Event.id).where(*by_key.here(Event, organization_id), *fits(Event))
+        found = by_key.Found(fits, every, few=query.state == "gone")
     rows, total = await by_key.page_of(session, Event, organization_id, "title_key", found, query)
     if total is None and not query.after:
         if found is None:
             total = await by_key.count(session, Event, organization_id)
         else:
             total = await by_key.count_searched(session, found.every, found.every)
-    shown = tuple(summary(event) for event in rows[: query.limit])
+    links = await links_of(session, rows)
+    shown = tuple(summary(event, links.get(event.id)) for event in rows[: query.limit])
     return Page[EventSummary](items=shown, next=by_key.behind(rows, "title_key", query), total=total)
+
+
+def _in_state(event: Any, organization_id: str, state: str) -> ColumnElement[bool]:
+    if state == "unlinked":
+        return ~has_link(event, organization_id)
+    return has_link(event, organization_id, state)
 
 
 def _has(event: Any, words: list[str]) -> list[ColumnElement[bool]]:
@@ -203,13 +228,32 @@ def new_values(sent: Mapping[str, Any], zone: str | None) -> Whole:
     return Whole(sent["title"], sent.get("location"), sent.get("description"), at, tuple(occurrences(at)))
 
 
-def values_after(before: Whole, sent: Mapping[str, Any]) -> Whole:
-    """An event after a change of the fields that are sent. Unacceptable."""
+class DatesAreTheirs(Exception):
+    """The dates of an event come from Planning Center."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field)
+        self.field = field
+
+
+def is_linked(link: EventLink | None) -> bool:
+    """Whether Planning Center has the event."""
+    return link is not None and link.state == LINKED
+
+
+def values_after(before: Whole, sent: Mapping[str, Any], *, linked: bool) -> Whole:
+    """An event after a change of the fields that are sent. Unacceptable; DatesAreTheirs for other dates of a list."""
     after = replace(before, **{name: sent[name] for name in TEXTS if name in sent})
     if not sent.keys() & set(TIMES):
         return after
     at = times(before.times, sent)
-    return replace(after, times=at, occurrences=tuple(occurrences(at, before.times, before.occurrences)))
+    if not before.listed:
+        return replace(after, times=at, occurrences=tuple(occurrences(at, before.times, before.occurrences)))
+    if at == before.times:
+        return after
+    if linked:
+        raise DatesAreTheirs(next(name for name in TIMES if name in sent))
+    return replace(after, times=at, occurrences=tuple(occurrences(at)), listed=False)
 
 
 def new_event(organization_id: str, values: Whole, external_id: str | None, now: datetime) -> Event:
@@ -226,8 +270,10 @@ def notes(event: Event, before: Whole, after: Whole) -> list[Noted]:
     return [Noted(EVENT, event.id, one.field, one.before, one.after) for one in changes(before, after)]
 
 
-async def _locked(session: AsyncSession, organization_id: str, event_id: str, seen: int | None) -> tuple[Event, Whole]:
-    event = await session.scalar(by_id(organization_id, event_id).with_for_update())
+async def locked(session: AsyncSession, organization_id: str, event_id: str, seen: int | None) -> tuple[Event, Whole]:
+    """An event, locked, and as a whole. NotFound (404); Conflict (409) if it has moved on since the version `seen`."""
+    query = by_id(organization_id, event_id).with_for_update()
+    event = await session.scalar(query.execution_options(populate_existing=True))
     if event is None or event.deleted_at is not None:
         raise _missing()
     check_version(seen, event.version, "event")
@@ -235,7 +281,7 @@ async def _locked(session: AsyncSession, organization_id: str, event_id: str, se
 
 
 def _one(of: Whole, key: str) -> Occurrence:
-    if of.times.recurrence is None:
+    if of.times.recurrence is None and not (of.listed and len(of.occurrences) > 1):
         raise Conflict("This event has no other occurrence: change or delete the event.", slug="single-event")
     one = named(of.occurrences, key)
     if one is None:
@@ -243,21 +289,39 @@ def _one(of: Whole, key: str) -> Occurrence:
     return one
 
 
-async def _set(
-    session: AsyncSession, event: Event, before: Whole, after: Whole, actor: Actor, now: datetime
-) -> EventDetails:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Who changes an event, when and why."""
+
+    actor: Actor
+    now: datetime
+    link: EventLink | None = None
+    cause: Cause = EDITED
+
+
+async def store(session: AsyncSession, event: Event, before: Whole, after: Whole, change: Change) -> EventDetails:
+    """Write what differs of an event that is locked: its row, occurrences, version, history and fact.
+
+    Conflict (409) if nothing would take place.
+    """
     if before != after:
         if all(one.cancelled for one in after.occurrences):
             raise Conflict("This is the last occurrence: delete the event instead.", slug="last-occurrence")
-        take_over(event, after)
-        event.version += 1
-        event.updated_at = now
-        writes = Writes()
-        writes.replace(event, before.occurrences, after.occurrences)
-        await writes.write(session, event.organization_id)
-        await history.note(session, event.organization_id, actor, notes(event, before, after), now)
-        await append(session, event_changed(event, after.occurrences, now))
-    return details(event, after.occurrences)
+        await write(session, event, before, after, change)
+        await append(session, event_changed(event, after.occurrences, change.link, change.now))
+    return details(event, after.occurrences, change.link)
+
+
+async def write(session: AsyncSession, event: Event, before: Whole, after: Whole, change: Change) -> None:
+    """As `store`, without the fact."""
+    take_over(event, after)
+    event.version += 1
+    event.updated_at = change.now
+    writes = Writes()
+    writes.replace(event, before.occurrences, after.occurrences)
+    await writes.write(session, event.organization_id)
+    found = notes(event, before, after)
+    await history.note(session, event.organization_id, change.actor, found, change.now, change.cause)
 
 
 def _missing() -> NotFound:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from contracts.calendar import EventSummary, ListedOccurrence
+from contracts.http.calendar import EventChange
 
 Lines = Iterator[tuple[Any, ...]]
 
@@ -20,7 +21,10 @@ EVENTS: Final = (
     "Occurrences",
     "Our id",
     "Platform's id",
+    "Planning Center",
+    "Event there",
 )
+CHANGES: Final = ("Title", "Outcome", "What happened", "Our id")
 OCCURRENCES: Final = (
     "Title",
     "Begins",
@@ -39,7 +43,13 @@ OCCURRENCES: Final = (
 def of_event(one: EventSummary) -> Lines:
     """One event."""
     about = (one.time_zone, one.location, one.description, one.recurrence, one.occurrence_count)
-    yield (one.title, *_span(one), *about, one.id, one.external_id)
+    link = (one.link.state, one.link.url) if one.link else (None, None)
+    yield (one.title, *_span(one), *about, one.id, one.external_id, *link)
+
+
+def of_change(one: EventChange) -> Lines:
+    """One event of a sync."""
+    yield (one.title, one.outcome, one.sentence, one.event_id)
 
 
 def of_occurrence(one: ListedOccurrence) -> Lines:

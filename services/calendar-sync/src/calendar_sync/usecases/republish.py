@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from calendar_sync.config import Settings
 from calendar_sync.storage.events import occurrences_of
+from calendar_sync.storage.links import links_of
 from calendar_sync.storage.tables import Event
 from calendar_sync.usecases.publishing import event_changed, event_removed
 from servicekit.kafka import republish as again
@@ -38,5 +39,7 @@ async def _page(removed: bool, session: AsyncSession, after: UUID | None) -> tup
                 await occurrences_of(session, [row for row in rows if row.organization_id == organization_id])
             ).items()
         }
-        await append_all(session, [event_changed(row, those[row.id], row.updated_at) for row in rows])
+        links = await links_of(session, rows)
+        facts = [event_changed(row, those[row.id], links.get(row.id), row.updated_at) for row in rows]
+        await append_all(session, facts)
     return len(rows), rows[-1].id if len(rows) == AT_ONCE else None

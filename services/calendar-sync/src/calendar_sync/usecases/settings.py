@@ -1,9 +1,13 @@
 """The settings of the Calendar."""
 
+from datetime import datetime
+
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from calendar_sync.storage.tables import ChurchSettings
+from calendar_sync.domain.schedule import next_check
+from calendar_sync.storage.runs import interval_of
+from calendar_sync.storage.tables import CalendarConnection, ChurchSettings
 from contracts.http.calendar import CalendarSettings, CalendarSettingsPatch
 
 
@@ -13,7 +17,9 @@ async def read(session: AsyncSession, organization_id: str) -> CalendarSettings:
     return CalendarSettings(poll_minutes=row.poll_minutes) if row else CalendarSettings()
 
 
-async def change(session: AsyncSession, organization_id: str, patch: CalendarSettingsPatch) -> CalendarSettings:
+async def change(
+    session: AsyncSession, organization_id: str, patch: CalendarSettingsPatch, now: datetime
+) -> CalendarSettings:
     """Change the sent fields. A field sent as null is reset to its default."""
     sent = {name: getattr(patch, name) for name in patch.model_fields_set}
     if sent:
@@ -26,4 +32,11 @@ async def change(session: AsyncSession, organization_id: str, patch: CalendarSet
             .values(organization_id=organization_id, **values)
             .on_conflict_do_update(index_elements=[ChurchSettings.organization_id], set_=values)
         )
+        await _reschedule(session, organization_id, now)
     return await read(session, organization_id)
+
+
+async def _reschedule(session: AsyncSession, organization_id: str, now: datetime) -> None:
+    connection = await session.get(CalendarConnection, organization_id, with_for_update=True)
+    if connection is not None and connection.next_poll_at is not None:
+        connection.next_poll_at = next_check(organization_id, await interval_of(session, organization_id), now)

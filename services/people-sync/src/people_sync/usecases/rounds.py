@@ -1,21 +1,14 @@
 """Periodic work."""
 
-from datetime import timedelta
-
-import structlog
-
 from people_sync.resources import Resources
 from people_sync.storage.runs import RUNS
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases import decisions, held_bulk, runs
 from people_sync.usecases.refreshes import REFRESHES
 from servicekit.runtime import Runtime
-from synckit import refreshes
-from synckit.retention import forget_lists, forget_runs
+from synckit import refreshes, retention
 from synckit.rounds import until_none
 from synckit.runs import ABANDONED_AT_ONCE, DUE_AT_ONCE, end_abandoned
-
-log = structlog.get_logger(__name__)
 
 
 async def start_due(runtime: Runtime, _: Resources) -> None:
@@ -50,11 +43,7 @@ async def forget_answers(runtime: Runtime, resources: Resources) -> None:
 
 async def forget_syncs(runtime: Runtime, resources: Resources) -> None:
     """Delete the lists of old runs, and even older runs."""
-    now, settings = resources.clock.now(), resources.settings
-    lists = await forget_lists(runtime.sessions, Run, Change, now - timedelta(days=settings.change_kept_days))
-    syncs = await forget_runs(runtime.sessions, Run, now - timedelta(days=settings.run_kept_days))
-    if lists or syncs:
-        log.info("old runs deleted", records=lists, runs=syncs)
+    await retention.forget_syncs(runtime.sessions, Run, Change, resources.settings, resources.clock.now())
 
 
 async def queue_decisions(runtime: Runtime, resources: Resources) -> None:

@@ -26,7 +26,7 @@ from people_sync.domain.sentences import (
 from people_sync.storage.runs import PREVIEW, PROOF, RUNS, SYNC, UNDO
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Connection, Link, Settings
-from servicekit.errors import Conflict, NotFound
+from servicekit.errors import Conflict
 from synckit import runs
 from synckit.changes import changes_of, groups, page_of
 
@@ -34,6 +34,10 @@ APPROVALS: Final = frozenset({"plan", "threshold"})
 """Questions whose answer, unless it stops the run, approves the shown plan."""
 EXPIRED: Final = {PREVIEW: PLAN_EXPIRED, UNDO: UNDO_EXPIRED}
 """For purposes that always show a plan: the sentence for a plan that nobody answered."""
+_LISTS_GONE: Final = (
+    "This sync was long ago: its numbers are kept, but no longer its lists. Look into the history of the person or "
+    "family instead."
+)
 ANSWERABLE: Final = timedelta(hours=24)
 """How long such a plan can be approved."""
 
@@ -202,14 +206,7 @@ async def end_unanswered(session: AsyncSession, now: datetime) -> int:
 
 async def with_lists(session: AsyncSession, organization_id: str, run_id: str) -> Run:
     """One run's row, for its lists. NotFound (404), also if the lists are no longer kept."""
-    run = await runs.find(session, RUNS, organization_id, run_id)
-    if run.lists_gone_at is not None:
-        raise NotFound(
-            "This sync was long ago: its numbers are kept, but no longer its lists. Look into the history of the "
-            "person or family instead.",
-            slug="lists-gone",
-        )
-    return run
+    return await runs.with_lists(session, RUNS, organization_id, run_id, _LISTS_GONE)
 
 
 def _item(row: Change, added_as: str | None = None) -> RunItem:

@@ -22,11 +22,11 @@ from servicekit.db.sessions import make_sessions
 from servicekit.testing import KeyRing, eventually
 from sync_harness.church import Church
 from sync_harness.ends import State, here, there
-from sync_harness.lender import Grant, Lender
 from sync_harness.nursery import Nursery
 from sync_harness.process import HORIZON_SECONDS, environment
 from sync_harness.sabotage import VARIABLE
 from sync_harness.site import Database
+from synckit.testing.lender import Grant, Lender
 
 ORGANIZATION: Final = "org-copied"
 ADMIN: Final = UserIdentity(

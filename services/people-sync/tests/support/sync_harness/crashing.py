@@ -20,11 +20,11 @@ from servicekit.testing import KeyRing, eventually
 from sync_harness.church import Rows, arguments_of, rows_of, rows_of_dump, write_state
 from sync_harness.copies import ORGANIZATION, Copy, Ground
 from sync_harness.ends import State, differences, doubled
-from sync_harness.lender import Grant, Lender
 from sync_harness.nursery import is_alive, nursery
 from sync_harness.process import UNKIND, environment, running
 from sync_harness.site import WRITES, Database, Site
 from sync_harness.stage import connect
+from synckit.testing.lender import Grant, Lender
 
 log = logging.getLogger(__name__)
 PATIENCE_SECONDS: Final = 240.0

@@ -19,9 +19,9 @@ from servicekit.testing import KeyRing
 from servicekit.testing.facts import publish
 from servicekit.testing.time import PATIENCE_SECONDS
 from sync_harness.church import Church, Rows, arguments_of, rows_of, write_state
-from sync_harness.lender import Grant, Lender
 from sync_harness.process import UNKIND, Service, environment, running
 from sync_harness.site import Database, Site
+from synckit.testing.lender import Grant, Lender
 
 COPIES = 60
 

@@ -4,22 +4,35 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, FastAPI
 
 from contracts.http.auth import LEASE_PATH, AccessLease, LeaseRequest
-from contracts.values import AUTH_SERVICE, PEOPLE_SYNC
+from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, PEOPLE_SYNC
 from servicekit.errors import Conflict
 from servicekit.http.auth import Verifier, service_identity
 from servicekit.http.edge import add_error_handlers
 from servicekit.settings import ServiceSettings
 from servicekit.testing import KeyRing, serve
-from sync_harness.church import Church
 
 
 class _AuthSettings(ServiceSettings):
     service_name = AUTH_SERVICE
+
+
+class Church(Protocol):
+    """A church in the simulator."""
+
+    @property
+    def id(self) -> str:
+        """Id of the organization."""
+        ...
+
+    @property
+    def admin_id(self) -> str:
+        """Id of the person who connected it."""
+        ...
 
 
 @dataclass(slots=True)
@@ -32,7 +45,7 @@ class Grant:
     usable: bool = True
 
 
-Caller = Annotated[str, Depends(service_identity({PEOPLE_SYNC}))]
+Caller = Annotated[str, Depends(service_identity({PEOPLE_SYNC, CALENDAR_SYNC}))]
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""What tests of every sync use: tokens on loan, and jobs worked off within a test."""

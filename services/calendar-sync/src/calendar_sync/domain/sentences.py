@@ -1,0 +1,75 @@
+"""What the Calendar says about links and syncs, in plain sentences."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from contracts.http.calendar import LARGEST_SERIES
+
+LINKED: Final = "linked"
+UPDATED_HERE: Final = "updated_here"
+UNCHANGED: Final = "unchanged"
+DIFFERS: Final = "differs"
+MISSING: Final = "missing"
+GONE: Final = "gone"
+NOT_LINKED: Final = "not_linked"
+REJECTED: Final = "rejected"
+NOT_DONE: Final = "not_done"
+LATER: Final = "later"
+
+OUTCOMES: Final[Mapping[str, str]] = {
+    LINKED: "It is in Planning Center again, so it was linked again and has what Planning Center shows.",
+    UPDATED_HERE: "Title, dates, location and description are now those of Planning Center.",
+    UNCHANGED: "It was already as in Planning Center.",
+    DIFFERS: "What was put back here stays: the event differs from Planning Center until somebody syncs it by hand.",
+    MISSING: "Planning Center does not show this event at the moment. We look again in a few minutes.",
+    GONE: "It was deleted in Planning Center. The event stays here, without its link.",
+    NOT_LINKED: "This event is not linked to Planning Center, so there was nothing to sync.",
+    REJECTED: "Planning Center's answer about this event could not be read. Nothing was changed.",
+    NOT_DONE: "The sync ended before this event.",
+    LATER: "Planning Center did not answer about this event. The next check reads it again.",
+}
+
+ASKING: Final = "Asking Planning Center."
+LOOKS_AGAIN: Final = "Planning Center does not show it yet. We look again."
+DISCONNECTED: Final = "Planning Center Calendar was disconnected, so nothing was synced. The links are kept."
+ANOTHER_ORGANIZATION: Final = "Another Planning Center organization was connected, so nothing was synced."
+ROLE_IS_GONE: Final = (
+    "The person who connected Planning Center may no longer open Calendar there. Give them the Calendar role Viewer, "
+    "or connect again as somebody who has it. Nothing was changed."
+)
+NOT_CONNECTED: Final = (
+    "Planning Center Calendar is not connected, so nothing was done. Connect it under Integrations first."
+)
+AWAY: Final = "Planning Center does not answer at the moment, so nothing was done. Try again in a minute."
+NOT_UNDERSTOOD: Final = (
+    "Planning Center answered in a way we do not understand, so nothing was done. Try again; if it happens once more, "
+    "tell the people who run this service."
+)
+NOT_THERE: Final = "Planning Center has no such event, or deleted it meanwhile. Search for it again."
+MOVED: Final = (
+    "The event changed here or in Planning Center since you saw what would be overwritten. Nothing was linked: look at "
+    "it again, then confirm."
+)
+DATES_ARE_THEIRS: Final = (
+    "The dates of this event come from Planning Center: change them in Planning Center, or unlink this event first."
+)
+NO_DATE: Final = "Planning Center has no date for this event, so the dates here stay as they are."
+UNREADABLE_DATES: Final = (
+    "Planning Center has a date for this event that cannot be, such as an end before the start. It was left out: "
+    "correct it in Planning Center."
+)
+MORE_THAN_A_LIST: Final = (
+    f"Planning Center has more than {LARGEST_SERIES} dates for this event. The {LARGEST_SERIES} nearest to today are "
+    "shown."
+)
+
+
+def already_linked(title: str) -> str:
+    """The answer to a link whose target another event has."""
+    return f"This is already linked to “{title}”. Unlink that one first, or choose another."
+
+
+def deleted_there(at: datetime) -> str:
+    """The note of an event that is gone in Planning Center. `at`: in the church's zone."""
+    return f"Deleted in Planning Center on {at:%B} {at.day}, {at.year}."

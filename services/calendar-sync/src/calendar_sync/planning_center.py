@@ -1,0 +1,186 @@
+"""Planning Center Calendar as this service reads it: which fields, in which requests.
+
+Absent is not empty: an attribute that did not come says nothing, and a time that cannot be read is None. No reader of a
+record raises for what an answer holds; an instance that names no event is left out.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from calendar_sync.domain.planning_center import Seen, SeenInstance, one_line, plain, without_markup
+from calendar_sync.domain.taking_over import There
+from calendar_sync.domain.window import Window
+from calendar_sync.domain.zone_names import iana_name
+from pco_client.client import PlanningCenter
+from pco_client.errors import NotFound, UnexpectedAnswer
+from pco_client.jsonapi import Included, Page, Resource, parse_instant
+from pco_client.query import Query, Where
+from pco_client.walk import list_all, walk_all
+
+EVENTS: Final = "/calendar/v2/events"
+INSTANCES: Final = "/calendar/v2/event_instances"
+ORGANIZATION: Final = "/calendar/v2"
+FIELDS: Final = {
+    "EventInstance": (
+        *("name", "starts_at", "ends_at", "published_starts_at", "published_ends_at", "all_day_event"),
+        *("location", "recurrence", "created_at", "event"),
+    ),
+    "Event": ("name", "summary", "description"),
+}
+"""What is read of a record, relationships included."""
+ONCE: Final = "None"
+"""`recurrence` of a single date."""
+_TITLE: Final = 255
+_LOCATION: Final = 500
+_DESCRIPTION: Final = 10_000
+_ID: Final = re.compile("[0-9]{1,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """One occurrence of a list, with its event."""
+
+    instance: SeenInstance
+    event: Seen
+
+
+def url_of(pco_event_id: str) -> str:
+    """Address of an event's page."""
+    return f"https://calendar.planningcenteronline.com/events/{pco_event_id}"
+
+
+async def zone_of_church(pco: PlanningCenter) -> str | None:
+    """IANA name of the church's zone; None for a name that nobody knows."""
+    document = await pco.get(ORGANIZATION)
+    name = document.data.attributes.get("time_zone")
+    return iana_name(name) if isinstance(name, str) else None
+
+
+async def event_there(pco: PlanningCenter, event_id: str) -> There:
+    """An event with all its occurrences, at its own address. NotFound if it is not there."""
+    page = await list_all(pco, f"{EVENTS}/{event_id}/event_instances", Query(include=("event",), fields=FIELDS))
+    met = list(met_on(page.data, page.included))
+    if len(met) < len(page.data):
+        raise UnexpectedAnswer("an occurrence without its event", method="GET", path=f"{EVENTS}/…/event_instances")
+    instances = tuple(one.instance for one in met)
+    event = next((one.event for one in met if one.event.name is not None), None)
+    if event is None:
+        document = await pco.get(f"{EVENTS}/{event_id}", Query(fields={"Event": FIELDS["Event"]}))
+        event = seen(document.data)
+    return There(event, instances)
+
+
+async def instance_there(pco: PlanningCenter, event_id: str, instance_id: str) -> There:
+    """One occurrence with its event, at its own address. NotFound if it is not there, or of another event."""
+    document = await pco.get(f"{INSTANCES}/{instance_id}", Query(include=("event",), fields=FIELDS))
+    met = next(met_on([document.data], document.included), None)
+    if met is None:
+        raise UnexpectedAnswer("an occurrence without its event", method="GET", path=INSTANCES)
+    if met.instance.event_id != event_id:
+        raise NotFound("an occurrence of another event", method="GET", path=INSTANCES)
+    return There(met.event, (met.instance,), one=True)
+
+
+async def event_of_instance(pco: PlanningCenter, instance_id: str) -> str:
+    """Id of the event of an occurrence. NotFound if that is not there."""
+    document = await pco.get(f"{INSTANCES}/{instance_id}", Query(fields=FIELDS))
+    event = document.data.to_one("event")
+    if event is None:
+        raise UnexpectedAnswer("an occurrence without its event", method="GET", path=INSTANCES)
+    return event.id
+
+
+async def read_window(pco: PlanningCenter, window: Window) -> AsyncIterator[tuple[int, list[Met]]]:
+    """All that takes place within a stretch of time, page by page, each with the number of its rows.
+
+    Whoever reads it to its end has read it whole.
+    """
+    where = (Where("starts_at", window.ends, "lt"), Where("ends_at", window.begins, "gte"))
+    walk = walk_all(pco, INSTANCES, include=("event",), where=where, fields=FIELDS)
+    async with aclosing(walk) as pages:
+        async for page in pages:
+            yield len(page.rows), list(met_on(page.rows, page.included))
+
+
+async def search(pco: PlanningCenter, name: str | None, window: Window, *, limit: int) -> tuple[list[Met], bool]:
+    """What takes place within a stretch of time, by start, and whether there is more. `name`: a part of the event's."""
+    where = [Where("starts_at", window.ends, "lt"), Where("ends_at", window.begins, "gte")]
+    if name:
+        where.append(Where("event_name", f"%{name}%"))
+    query = Query(where=tuple(where), order="starts_at", include=("event",), fields=FIELDS, per_page=limit)
+    page = await pco.list(INSTANCES, query)
+    return list(met_on(page.data, page.included)), page.has_next
+
+
+async def events_named(pco: PlanningCenter, name: str, *, limit: int) -> list[Seen]:
+    """Events by a part of their name, also those that take place on no day."""
+    page: Page = await pco.list(
+        EVENTS, Query(where=(Where("name", f"%{name}%"),), fields={"Event": FIELDS["Event"]}, per_page=limit)
+    )
+    return [seen(row) for row in page.data if _ID.fullmatch(row.id)]
+
+
+def met_on(rows: Sequence[Resource], included: Included) -> Iterator[Met]:
+    """Occurrences of a page."""
+    for row in rows:
+        try:
+            identifier = row.to_one("event")
+        except UnexpectedAnswer:
+            identifier = None
+        if identifier is None or not _ID.fullmatch(identifier.id) or not _ID.fullmatch(row.id):
+            continue
+        event = included.get(identifier)
+        yield Met(_instance(row, identifier.id), seen(event) if event else Seen(identifier.id, None, None))
+
+
+def seen(row: Resource) -> Seen:
+    """An event."""
+    name = row.attributes.get("name")
+    return Seen(row.id, one_line(name, _TITLE) or None if isinstance(name, str) else None, _description(row))
+
+
+def _description(row: Resource) -> str | None:
+    """The plain `summary`, else the text of the `description`; None unless both were sent, or one that decides."""
+    attributes = row.attributes
+    if isinstance(summary := attributes.get("summary"), str) and (text := plain(summary, _DESCRIPTION)):
+        return text
+    if "summary" not in attributes or "description" not in attributes:
+        return None
+    description = attributes["description"]
+    return plain(without_markup(description), _DESCRIPTION) if isinstance(description, str) else ""
+
+
+def _instance(row: Resource, event_id: str) -> SeenInstance:
+    attributes = row.attributes
+    starts, ends = (_instant(attributes.get(f"published_{name}")) for name in ("starts_at", "ends_at"))
+    if starts is None or ends is None:
+        starts, ends = (_instant(attributes.get(name)) for name in ("starts_at", "ends_at"))
+    name, location = attributes.get("name"), attributes.get("location")
+    recurrence = attributes.get("recurrence")
+    return SeenInstance(
+        id=row.id,
+        event_id=event_id,
+        name=one_line(name, _TITLE) or None if isinstance(name, str) else None,
+        starts_at=starts,
+        ends_at=ends,
+        all_day=attributes.get("all_day_event") is True,
+        location=_location(location) if "location" in attributes else None,
+        repeats=recurrence if isinstance(recurrence, str) and recurrence != ONCE else "",
+    )
+
+
+def _location(value: Any) -> str:
+    return one_line(value, _LOCATION) if isinstance(value, str) else ""
+
+
+def _instant(value: Any) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        return parse_instant(value)
+    except UnexpectedAnswer:
+        return None

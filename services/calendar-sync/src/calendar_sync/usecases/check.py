@@ -1,0 +1,306 @@
+"""A check of all linked events: read in as few requests as possible, then taken over event by event.
+
+A read that fails proves nothing: what was read whole is taken over, and an event is looked for at its own address
+before it counts as missing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, TypeAlias
+from uuid import UUID
+
+import structlog
+from sqlalchemy import select
+
+from calendar_sync.domain.planning_center import Seen, SeenInstance
+from calendar_sync.domain.sentences import DIFFERS, MISSING, REJECTED, UNCHANGED
+from calendar_sync.domain.taking_over import Reach, There
+from calendar_sync.domain.window import Reads, Target, Window, plan_reads
+from calendar_sync.planning_center import read_window
+from calendar_sync.resources import Resources
+from calendar_sync.storage import links
+from calendar_sync.storage.events import occurrences_of, whole
+from calendar_sync.storage.links import Owner
+from calendar_sync.storage.tables import CalendarConnection, Event, EventLink
+from calendar_sync.usecases.history import Cause
+from calendar_sync.usecases.refreshes import REFRESHES
+from calendar_sync.usecases.taking_over import Context, miss, settled, take, taken
+from calendar_sync.usecases.there import learn_zone, read_target
+from contracts.values import EVENT
+from pco_client.client import PlanningCenter
+from pco_client.errors import (
+    Forbidden,
+    LeaseUnavailable,
+    NotFound,
+    PlanningCenterError,
+    Unauthorized,
+    Unavailable,
+)
+from servicekit.errors import is_transient
+from servicekit.jobs.queue import LeaseLost, StopRequested
+from servicekit.jobs.worker import JobContext
+from synckit.among import among
+from synckit.errors import NotConnected
+from synckit.refreshes import queue
+
+_AT_ONCE: Final = 6
+"""Events read at their own address at the same time."""
+_LOADED: Final = 100
+"""Events loaded at the same time to see what differs."""
+_HOUR: Final = 3600.0
+_DAY: Final = 86_400.0
+_PATIENCE: Final = (Unauthorized, Forbidden, LeaseUnavailable, NotConnected)
+"""Errors about all events, which end a check."""
+
+log = structlog.get_logger(__name__)
+
+Told: TypeAlias = Callable[[EventLink, str], Awaitable[None]]
+"""Takes the link of an event that is done, and the outcome."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Check:
+    """One check of a church."""
+
+    job: JobContext
+    resources: Resources
+    pco: PlanningCenter
+    owner: Owner
+    zone: str
+    density: float | None
+    cause: Cause
+    told: Told
+    every: bool
+    """Whether events are read too that have no occurrence within the horizon."""
+    incomplete: bool = field(default=False, init=False)
+    read_rows: int = field(default=0, init=False)
+    read_days: float = field(default=0.0, init=False)
+
+    @property
+    def context(self) -> Context:
+        """For taking over, now."""
+        return Context(self.owner, self.zone, self.cause, self.resources.clock.now(), self.resources.horizon)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a window shows of an event."""
+
+    event: Seen
+    instances: list[SeenInstance] = field(default_factory=list)
+
+
+Shown: TypeAlias = list[tuple[Window, dict[str, _Found]]]
+"""Windows that were read whole, each with the linked events in it."""
+
+
+async def zone_for(resources: Resources, pco: PlanningCenter, connection: CalendarConnection, now: datetime) -> str:
+    """The church's zone: read anew once a day."""
+    known, checked = connection.time_zone, connection.checked_at
+    if known is not None and checked is not None and checked.date() == now.date():
+        return known
+    return await learn_zone(resources, pco, Owner(connection.organization_id, connection.pco_organization_id))
+
+
+async def check(one: Check) -> None:
+    """Check all linked events. Raises errors that no single event causes: no connection, no role, Planning Center away.
+
+    `one.incomplete` tells afterwards whether something was not read.
+    """
+    now = one.resources.clock.now()
+    async with one.job.sessions() as session:
+        every = await links.all_of(session, one.owner)
+        targets = await links.targets(session, one.owner, now)
+    linked = [link for link in every if link.state == links.LINKED]
+    reads = plan_reads(targets, one.density, now)
+    shown, failure = await _windows(one, reads, {link.pco_event_id for link in every})
+    alone = _not_shown(linked, targets, reads, shown)
+    if one.every:
+        ahead = {target.id for target in targets}
+        alone |= {link.event_id for link in linked if str(link.event_id) not in ahead}
+    due = {
+        link.event_id
+        for link in every
+        if link.state == links.GONE and link.look_after is not None and link.look_after <= now
+    }
+    met = {link.event_id for link in every if any(_of(link, found) for _, found in shown)}
+    alone |= due | {link.event_id for link in every if link.state == links.GONE and link.event_id in met}
+    for batch in _batches([link for link in linked if link.event_id in met - alone]):
+        alone |= await _take_shown(one, batch, shown)
+    await _look(one, [link for link in every if link.event_id in alone])
+    if failure is not None:
+        raise failure
+
+
+def _not_shown(linked: Iterable[EventLink], targets: Sequence[Target], reads: Reads, shown: Shown) -> set[UUID]:
+    """Events to be read at their own address: as planned, and those that should be in a window, and are not.
+
+    Nothing follows for what a window should show that was not read.
+    """
+    found = {UUID(one) for one in reads.alone}
+    of_event = {str(link.event_id): link for link in linked}
+    for target in targets:
+        link = of_event.get(target.id)
+        if link is None or link.event_id in found:
+            continue
+        window = next((window for window in reads.windows if window.has(target)), None)
+        if window is None:
+            found.add(link.event_id)
+            continue
+        of_window = next((those for other, those in shown if other == window), None)
+        if of_window is not None and _of(link, of_window) is None:
+            found.add(link.event_id)
+    return found
+
+
+async def _windows(one: Check, reads: Reads, wanted: set[str]) -> tuple[Shown, Exception | None]:
+    """Read the windows, as far as Planning Center answers. Returns those read whole, and what ended the reading."""
+    shown: Shown = []
+    for window in reads.windows:
+        found: dict[str, _Found] = {}
+        rows = 0
+        try:
+            async for count, met in read_window(one.pco, window):
+                rows += count
+                for row in met:
+                    if row.event.id in wanted:
+                        of_event = found.setdefault(row.event.id, _Found(row.event))
+                        of_event.instances.append(row.instance)
+                        if of_event.event.name is None:
+                            of_event.event = row.event
+        except _PATIENCE:
+            raise
+        except Unavailable as error:
+            one.incomplete = True
+            return shown, error
+        except PlanningCenterError as error:
+            log.warning("window not understood", job=str(one.job.id), exc_info=error)
+            one.incomplete = True
+            continue
+        days = (window.ends - window.begins).total_seconds() / _DAY
+        one.read_rows, one.read_days = one.read_rows + rows, one.read_days + max(days, 1.0)
+        shown.append((window, found))
+    return shown, None
+
+
+def _of(link: EventLink, found: dict[str, _Found]) -> There | None:
+    """What a window shows of a link's target."""
+    of_event = found.get(link.pco_event_id)
+    if of_event is None:
+        return None
+    # A row can come twice; the last copy wins.
+    instances = {row.id: row for row in of_event.instances}
+    if link.pco_instance_id is None:
+        return There(of_event.event, tuple(instances.values()))
+    instance = instances.get(link.pco_instance_id)
+    return There(of_event.event, (instance,), one=True) if instance is not None else None
+
+
+async def _take_shown(one: Check, batch: Sequence[EventLink], shown: Shown) -> set[UUID]:
+    """Take over what windows show. Returns the events that are to be read at their own address after all: an
+    occurrence vanished, or the event began to repeat.
+    """
+    alone: set[UUID] = set()
+    async with one.job.sessions() as session:
+        ids = [link.event_id for link in batch]
+        rows = list(await session.scalars(select(Event).where(among(Event.id, ids))))
+        occurrences = await occurrences_of(session, rows)
+    before = {row.id: whole(row, occurrences[row.id]) for row in rows}
+    for link in batch:
+        _stop(one)
+        outcome = UNCHANGED
+        for window, found in shown:
+            there = _of(link, found)
+            if there is None or link.event_id not in before:
+                continue
+            if not there.one:
+                there = replace(there, reach=Reach(window.begins, window.ends))
+            was = before[link.event_id]
+            then, kept = taken(was, link, there, one.context)
+            if then.vanished or (len(was.occurrences) == 1 and any(each.repeats for each in there.instances)):
+                alone.add(link.event_id)
+                break
+            if then.values == was and settled(link, there, then, kept):
+                outcome = DIFFERS if kept and outcome == UNCHANGED else outcome
+                continue
+            outcome = await _guarded(one, link, there)
+            async with one.job.sessions() as session:
+                row = await session.get(Event, link.event_id)
+                if row is not None:
+                    before[link.event_id] = whole(row, (await occurrences_of(session, [row]))[row.id])
+        else:
+            await one.told(link, outcome)
+    return alone
+
+
+async def _guarded(one: Check, link: EventLink, there: There) -> str:
+    try:
+        async with one.job.transaction() as session:
+            return await take(session, one.context, link.event_id, there)
+    except Exception as error:
+        if isinstance(error, LeaseLost) or is_transient(error):
+            raise
+        # One bad record must not stop the others.
+        log.exception("event not taken over", event=str(link.event_id))
+        one.incomplete = True
+        return REJECTED
+
+
+async def _look(one: Check, those: Sequence[EventLink]) -> None:
+    """Read events at their own address."""
+    for batch in _batches(those, _AT_ONCE):
+        _stop(one)
+        looked = await asyncio.gather(*(look(one, link) for link in batch), return_exceptions=True)
+        for link, outcome in zip(batch, looked, strict=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            if outcome == MISSING:
+                await _look_again(one, link)
+            await one.told(link, outcome)
+
+
+async def _look_again(one: Check, link: EventLink) -> None:
+    """Read a missing event once more as soon as that is conclusive."""
+    now = one.resources.clock.now()
+    async with one.job.transaction() as session:
+        await queue(
+            session,
+            REFRESHES,
+            one.owner.columns,
+            EVENT,
+            record_id=link.event_id,
+            reason=MISSING,
+            urgent=False,
+            not_before=now + one.resources.horizon,
+            now=now,
+        )
+
+
+async def look(one: Check, link: EventLink) -> str:
+    """Read one event at its own address, and settle it. Returns the outcome; raises what ends a check."""
+    try:
+        there = await read_target(one.pco, link.pco_event_id, link.pco_instance_id)
+    except NotFound:
+        async with one.job.transaction() as session:
+            return await miss(session, one.context, link.event_id, (link.pco_event_id, link.pco_instance_id))
+    except _PATIENCE:
+        raise
+    except Unavailable:
+        one.incomplete = True
+        raise
+    except PlanningCenterError as error:
+        log.warning("answer not understood", event=str(link.event_id), exc_info=error)
+        one.incomplete = True
+        return REJECTED
+    return await _guarded(one, link, there)
+
+
+def _stop(one: Check) -> None:
+    if one.job.stop_requested:
+        raise StopRequested
+
+
+def _batches(those: Sequence[EventLink], size: int = _LOADED) -> Iterable[Sequence[EventLink]]:
+    return (those[begin : begin + size] for begin in range(0, len(those), size))

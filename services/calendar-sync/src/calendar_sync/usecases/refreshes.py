@@ -1,0 +1,110 @@
+"""Syncs of single events: asked for at a screen, or because a message says that one may have changed."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from calendar_sync.domain.sentences import ASKING, LOOKS_AGAIN, NOT_CONNECTED
+from calendar_sync.storage import links
+from calendar_sync.storage.links import Owner
+from calendar_sync.storage.tables import CalendarConnection, EventLink, OccurrenceRow, Refresh
+from calendar_sync.usecases.events import locked
+from contracts.http.calendar import EventSync
+from contracts.values import EVENT
+from servicekit.errors import Conflict, NotFound
+from synckit.records import parse_id
+from synckit.refreshes import RefreshColumns, Refreshes, queue, request, wake
+
+ASKED: Final = "asked"
+CHANGED: Final = "changed"
+MISSING: Final = "missing"
+"""Reasons of a sync."""
+OF_EVENT: Final = "event"
+OF_INSTANCE: Final = "instance"
+OF_REQUEST: Final = "request"
+"""Kinds of ids of Planning Center."""
+
+
+async def _linked(session: AsyncSession, owner: Mapping[str, str], _kind: str, pco_id: str) -> UUID | None:
+    """The one event that an id of Planning Center concerns; None if there are several, or it is not known here."""
+    found = await concerned(session, Owner(owner["organization_id"], owner["pco_organization_id"]), pco_id)
+    return found[0].event_id if len(found) == 1 else None
+
+
+async def concerned(session: AsyncSession, owner: Owner, pco_id: str) -> list[EventLink]:
+    """Links that may be concerned by `event:17` or `instance:18`, also those that are gone."""
+    kind, _, number = pco_id.partition(":")
+    query = select(EventLink).filter_by(**owner.columns)
+    if kind == OF_EVENT:
+        query = query.where(EventLink.pco_event_id == number)
+    elif kind == OF_INSTANCE:
+        listed = select(OccurrenceRow.event_id).where(
+            OccurrenceRow.organization_id == owner.organization_id, OccurrenceRow.pco_instance_id == number
+        )
+        query = query.where((EventLink.pco_instance_id == number) | EventLink.event_id.in_(listed))
+    else:
+        return []
+    return list(await session.scalars(query.order_by(EventLink.id)))
+
+
+REFRESHES: Final = Refreshes(
+    rows=Refresh,
+    job="calendar.refresh",
+    connections=CalendarConnection,
+    record_of=_linked,
+)
+
+
+async def sync_now(session: AsyncSession, organization_id: str, event_id: str, now: datetime) -> EventSync:
+    """*Sync this event now*, also over what was put back here. Conflict (409) if that is impossible, NotFound (404)."""
+    connection = await session.get(CalendarConnection, organization_id)
+    if connection is None or connection.state != "connected":
+        raise Conflict(NOT_CONNECTED, slug="not-connected")
+    owner = Owner(organization_id, connection.pco_organization_id)
+    # The job comes before the event, as in its own steps.
+    await wake(session, REFRESHES, organization_id, urgent=True)
+    event, _ = await locked(session, organization_id, event_id, None)
+    link = await links.of_event(session, owner, event.id)
+    if link is None:
+        raise Conflict("This event is not linked to Planning Center: link it first.", slug="not-linked")
+    link.kept = []
+    row = await queue(session, REFRESHES, owner.columns, EVENT, record_id=event.id, reason=ASKED, urgent=True, now=now)
+    return render(row)
+
+
+async def may_have_changed(session: AsyncSession, owner: Owner, pco_id: str, now: datetime) -> RefreshColumns:
+    """*This event may have changed*: queue a sync by `event:17`, `instance:18` or `request:19`."""
+    return await request(session, REFRESHES, owner.columns, EVENT, pco_id=pco_id, reason=CHANGED, urgent=False, now=now)
+
+
+async def get(session: AsyncSession, organization_id: str, sync_id: str) -> EventSync:
+    """The state of one sync. NotFound (404)."""
+    row = await session.scalar(
+        select(Refresh).where(
+            Refresh.organization_id == organization_id,
+            Refresh.id == parse_id(sync_id, "sync"),
+            Refresh.record_id.is_not(None),
+        )
+    )
+    if row is None:
+        raise NotFound("There is no such sync. Those of one event are kept for a day.")
+    return render(row)
+
+
+def render(row: RefreshColumns) -> EventSync:
+    """The API's form of a sync."""
+    waits = row.state == "queued" and row.tries > 0
+    return EventSync(
+        id=str(row.id),
+        event_id=str(row.record_id),
+        state="done" if row.state == "done" else "queued",
+        outcome=row.outcome if row.state == "done" else None,
+        sentence=row.sentence or (LOOKS_AGAIN if waits else ASKING),
+        again_at=row.not_before if waits else None,
+        requested_at=row.requested_at,
+        finished_at=row.finished_at,
+    )

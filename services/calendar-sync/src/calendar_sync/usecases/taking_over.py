@@ -1,0 +1,197 @@
+"""An event takes over what was read of Planning Center, in the caller's transaction.
+
+The event's lock guards its link too.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from calendar_sync.domain.changes import Whole
+from calendar_sync.domain.sentences import DIFFERS, GONE, LINKED, MISSING, NOT_LINKED, UNCHANGED, UPDATED_HERE
+from calendar_sync.domain.taking_over import TIMES, Taken, There, after
+from calendar_sync.storage import links
+from calendar_sync.storage.events import occurrences_of, whole
+from calendar_sync.storage.links import Owner
+from calendar_sync.storage.tables import Event, EventLink
+from calendar_sync.usecases import history
+from calendar_sync.usecases.events import Change, write
+from calendar_sync.usecases.history import LINKED_TO, THEIRS, Cause
+from calendar_sync.usecases.publishing import DELETED_THERE, event_changed, event_linked, event_unlinked
+from contracts.values import EVENT
+from servicekit.kafka.outbox import append
+from synckit.history import Actor, Noted
+
+_AGAIN: Final = timedelta(days=1)
+_LOOKED_FOR: Final = timedelta(days=30)
+"""How long an event that is gone in Planning Center is looked for, once in `_AGAIN`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Whose events, by what cause, and by which clocks."""
+
+    owner: Owner
+    zone: str
+    cause: Cause
+    now: datetime
+    horizon: timedelta
+    """For so long a 404 proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A linked event in this transaction."""
+
+    event: Event
+    link: EventLink
+    before: Whole
+
+
+async def lock(session: AsyncSession, owner: Owner, event_id: UUID) -> Locked | None:
+    """The event and its link, locked; None if it has none, or is deleted here."""
+    query = select(Event).where(Event.organization_id == owner.organization_id, Event.id == event_id)
+    event = await session.scalar(query.with_for_update().execution_options(populate_existing=True))
+    if event is None or event.deleted_at is not None:
+        return None
+    link = await links.of_event(session, owner, event_id)
+    if link is None:
+        return None
+    return Locked(event, link, whole(event, (await occurrences_of(session, [event]))[event.id]))
+
+
+def taken(before: Whole, link: EventLink, there: There, context: Context) -> tuple[Taken, list[str]]:
+    """The event after a read, and what a person put back that still differs. Nothing is written."""
+    theirs = after(before, there, context.zone, context.now)
+    kept = [name for name in link.kept if _differs(before, theirs.values, name)]
+    if not kept:
+        return theirs, kept
+    return after(before, there, context.zone, context.now, kept), kept
+
+
+def _differs(before: Whole, theirs: Whole, name: str) -> bool:
+    if name == TIMES:
+        return (before.times, _dates(before)) != (theirs.times, _dates(theirs))
+    return bool(getattr(before, name) != getattr(theirs, name))
+
+
+def _dates(one: Whole) -> list[Any]:
+    return [each.span for each in one.occurrences if not each.cancelled]
+
+
+def title_there(there: There) -> str | None:
+    """What Planning Center calls it."""
+    return (there.instances[0].name if there.one and there.instances else None) or there.event.name
+
+
+def settled(link: EventLink, there: There, found: Taken, kept: list[str]) -> bool:
+    """Whether the link says already what a read of an unchanged event says."""
+    return (
+        link.state == links.LINKED
+        and link.missing_since is None
+        and link.note == found.note
+        and link.kept == kept
+        and link.title_there == (title_there(there) or link.title_there)
+    )
+
+
+async def take(session: AsyncSession, context: Context, event_id: UUID, there: There) -> str:
+    """Take over what was read. Returns the outcome, as in `domain.sentences`."""
+    locked = await lock(session, context.owner, event_id)
+    if locked is None or not _is_target(locked.link, there):
+        return NOT_LINKED
+    event, link, before = locked.event, locked.link, locked.before
+    again = link.state == links.GONE
+    if again and await links.rivals(session, context.owner, link.pco_event_id, link.pco_instance_id):
+        link.look_after = None
+        return GONE
+    found, kept = taken(before, link, there, context)
+    link.note, link.kept = found.note, kept
+    link.title_there = title_there(there) or link.title_there
+    link.missing_since = link.look_after = None
+    if again:
+        link.state, link.gone_at, link.linked_at, link.linked_by_name = links.LINKED, None, context.now, None
+    changed = found.values != before
+    if changed:
+        await write(session, event, before, found.values, _change(context, link))
+    if again:
+        if not changed:
+            event.version += 1
+            event.updated_at = context.now
+        await note_link(session, event, THEIRS, None, link, context.now, context.cause)
+        await append(session, event_linked(event, found.values.occurrences, link, context.now))
+        return LINKED
+    if changed:
+        await append(session, event_changed(event, found.values.occurrences, link, context.now))
+    await session.flush()
+    if kept:
+        return DIFFERS
+    return UPDATED_HERE if changed else UNCHANGED
+
+
+async def miss(session: AsyncSession, context: Context, event_id: UUID, target: tuple[str, str | None]) -> str:
+    """Note that Planning Center answered 404 at the event's own address. Returns the outcome.
+
+    A second 404 past the horizon is believed. target: Planning Center's ids of the event and the occurrence read.
+    """
+    locked = await lock(session, context.owner, event_id)
+    if locked is None or (locked.link.pco_event_id, locked.link.pco_instance_id) != target:
+        return NOT_LINKED
+    event, link, now = locked.event, locked.link, context.now
+    if link.state == links.GONE:
+        over = link.gone_at is None or now >= link.gone_at + _LOOKED_FOR
+        link.look_after = None if over else now + _AGAIN
+        return GONE
+    if link.missing_since is None:
+        link.missing_since, link.look_after = now, now + context.horizon
+    if now < link.missing_since + context.horizon:
+        return MISSING
+    link.state, link.gone_at, link.look_after, link.missing_since = links.GONE, now, now + _AGAIN, None
+    event.version += 1
+    event.updated_at = now
+    await note_link(session, event, THEIRS, link, None, now, context.cause)
+    await append(session, event_unlinked(event, locked.before.occurrences, DELETED_THERE, now))
+    return GONE
+
+
+def _is_target(link: EventLink, there: There) -> bool:
+    if there.one:
+        return link.pco_instance_id is not None and there.instances[0].id == link.pco_instance_id
+    return link.pco_instance_id is None and there.event.id == link.pco_event_id
+
+
+def _change(context: Context, link: EventLink) -> Change:
+    return Change(THEIRS, context.now, link, context.cause)
+
+
+async def note_link(
+    session: AsyncSession,
+    event: Event,
+    actor: Actor,
+    before: EventLink | None,
+    after_: EventLink | None,
+    now: datetime,
+    cause: Cause = history.EDITED,
+) -> None:
+    """Write into the history that a link was made or taken away."""
+    row = Noted(EVENT, event.id, LINKED_TO, _named(before), _named(after_))
+    await history.note(session, event.organization_id, actor, [row], now, cause)
+
+
+def _named(link: EventLink | None) -> dict[str, Any] | None:
+    if link is None:
+        return None
+    return {
+        "pco_event_id": link.pco_event_id,
+        "pco_event_instance_id": link.pco_instance_id,
+        "title": link.title_there,
+    }
+
+
+def without_ids(one: Whole) -> Whole:
+    """An event whose occurrences have no ids of Planning Center."""
+    return replace(one, occurrences=tuple(replace(each, pco_instance_id=None) for each in one.occurrences))
