@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page
 from contracts.values import SERVICES
 from local_stack.church import Church
 from local_stack.stack import Stack
-from servicekit.testing import servers
+from servicekit.testing import preloaded, servers
 
 SUPPORT = str(Path(__file__).parent / "support")
 if SUPPORT not in sys.path:
@@ -81,6 +81,7 @@ def stack(state_of: StateOf, vendor: dict[str, object], people: int, processes: 
         environment={"people-sync": SCALED, "webhook-gateway": {"LIVE_HEARTBEAT_SECONDS": "1"}},
         simulator_settings=vendor,
         cache=ROOT / ".cache",
+        spawn=preloaded.spawn,
     ) as running:
         yield running
 
@@ -89,7 +90,8 @@ def stack(state_of: StateOf, vendor: dict[str, object], people: int, processes: 
 def door(state_of: StateOf) -> Iterator[Stack]:
     """One process of every service, for what does not depend on their number: who may do what, and the document."""
     environment = {"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "0.5"}}
-    with Stack(state_of("door"), people=60, environment=environment, cache=ROOT / ".cache") as running:
+    cache, spawn = ROOT / ".cache", preloaded.spawn
+    with Stack(state_of("door"), people=60, environment=environment, cache=cache, spawn=spawn) as running:
         yield running
 
 
@@ -138,6 +140,7 @@ def town(state_of: StateOf) -> Iterator[Stack]:
         environment={"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "2"}},
         simulator_settings={"lists_lag_ms": 500},
         cache=ROOT / ".cache",
+        spawn=preloaded.spawn,
     ) as running:
         yield running
 

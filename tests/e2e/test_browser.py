@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from local_stack.church import Church
 from local_stack.stack import Stack
+from servicekit.testing import preloaded
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
@@ -30,6 +31,7 @@ def stack(state_of: Callable[[str], Path]) -> Iterator[Stack]:
         # Slow enough to show progress, with the vendor's lag.
         simulator_settings={"latency_ms": 250, "rate_limit": 3, "rate_period_seconds": 1, "lists_lag_ms": 500},
         cache=ROOT / ".cache",
+        spawn=preloaded.spawn,
     ) as running:
         yield running
 

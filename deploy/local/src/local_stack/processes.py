@@ -7,11 +7,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
-from servicekit.local.process import RememberedFile, end_leftover, kill_tree, spawn, stop_process
+from servicekit.local.process import Output, RememberedFile, end_leftover, kill_tree, spawn, stop_process
 
 Say = Callable[[str, str], None]
 """Prints one line: label, text."""
+
+
+class Spawn(Protocol):
+    """Starts a program: `servicekit.local.process.spawn`, or in tests `servicekit.testing.preloaded.spawn`."""
+
+    def __call__(
+        self, argv: Sequence[str], *, stdout: Output, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """The started program, its stderr joined to ``stdout``."""
+
 
 STOP_SECONDS = 25
 _LOG_BYTES = 20_000_000
@@ -69,6 +80,7 @@ class StackProcess:
         say: Say,
         supervised: bool,
         echo: bool = True,
+        spawn: Spawn = spawn,
     ) -> None:
         self.label = label
         self.argv = list(argv)
@@ -80,6 +92,7 @@ class StackProcess:
         self._book = book
         self._say = say
         self._supervised = supervised
+        self._spawned = spawn
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -151,7 +164,7 @@ class StackProcess:
         with self._lock:
             if self._stopping.is_set():
                 return
-            self._process = spawn(self.argv, stdout=subprocess.PIPE, env=self.environment)
+            self._process = self._spawned(self.argv, stdout=subprocess.PIPE, env=self.environment)
             self.starts += 1
             self._book.note(self.label, self._process.pid, self.argv)
 

@@ -35,7 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
 from local_stack.credentials import load_credentials
 from local_stack.identity_provider import AUDIENCE, CONSOLE_CLIENT
-from local_stack.processes import ProcessBook, Say, StackProcess
+from local_stack.processes import ProcessBook, Say, Spawn, StackProcess
 from pco_simulator.state import OtherFormat, kept_shape
 from pco_simulator.world import Shape
 from servicekit.db.migrations import migrate
@@ -49,6 +49,7 @@ from servicekit.local.process import (
     choose_port,
     free_port,
     port_is_free,
+    spawn,
 )
 
 SERVICES: Final = (AUTH_SERVICE, PEOPLE_SYNC, CONFLICT_SERVICE, CALENDAR_SYNC, WEBHOOK_GATEWAY)
@@ -99,7 +100,7 @@ class Stack:
     ``port``, ``simulator_port`` and ``identity_port``: 0 chooses a free one and remembers it. ``replicas`` by
     service; several run behind a round-robin proxy. ``environment`` adds or replaces variables by service, ``"*"`` for
     all. ``simulator_settings`` are its live settings (``{"rate_limit": 0}``). ``supervised`` restarts crashed processes
-    like ``make run``; tests that restart processes themselves leave it out.
+    like ``make run``; tests that restart processes themselves leave it out. ``spawn`` starts each process.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Stack:
         supervised: bool = False,
         cache: Path | None = None,
         say: Say = quiet,
+        spawn: Spawn = spawn,
     ) -> None:
         self.state = Path(state).resolve()
         self.services = tuple(services)
@@ -135,6 +137,7 @@ class Stack:
         self._simulator_settings = dict(simulator_settings or {})
         self._supervised = supervised
         self._say = say
+        self._spawn = spawn
         self._lock = DirectoryLock(self.state)
         self._book = ProcessBook(self.state / "processes.json")
         self._ports = _Ports(RememberedFile(self.state / "ports.json"))
@@ -478,6 +481,7 @@ class Stack:
                 say=self._say,
                 supervised=self._supervised,
                 echo=False,
+                spawn=self._spawn,
             )
             replicas.append(_Replica(port, probe, process))
         self._replicas[name] = replicas

@@ -29,7 +29,7 @@ from contracts.topics import TOPICS
 from contracts.values import AUTH_SERVICE, PEOPLE_SYNC
 from pco_simulator.testing import SimulatorProcess
 from servicekit.local.process import free_port
-from servicekit.testing import KeyRing, eventually
+from servicekit.testing import KeyRing, eventually, preloaded
 from servicekit.testing.facts import publish
 
 TOPIC = "auth.connection.v1"
@@ -262,9 +262,7 @@ class Process:
         env = {**os.environ, **environment(self._settings), "HTTP_PORT": str(port)}
         command = [sys.executable, "-m", "auth_service"]
         with Path(self._output or os.devnull).open("wb") as output:  # noqa: ASYNC230
-            self._process = subprocess.Popen(  # noqa: ASYNC220
-                command, env=env, stdout=output if self._output else None, stderr=subprocess.STDOUT
-            )
+            self._process = await asyncio.to_thread(preloaded.spawn, command, env=env, stdout=output)
         self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
 
         async def answers() -> bool:

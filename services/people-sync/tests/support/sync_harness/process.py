@@ -14,7 +14,7 @@ import httpx
 
 from contracts.values import PEOPLE_SYNC
 from servicekit.local.process import free_port
-from servicekit.testing import KeyRing, eventually
+from servicekit.testing import KeyRing, eventually, preloaded
 
 HORIZON_SECONDS: Final = 1.5
 LEASE_SECONDS: Final = 4.0
@@ -56,6 +56,17 @@ def ports() -> dict[str, str]:
     return {"HTTP_PORT": str(free_port()), "OPERATOR_PORT": str(free_port())}
 
 
+async def forked(module: str, env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """A process of a module that can import this package; its output goes to the log's end."""
+    with log.open("ab") as output:
+        return await asyncio.to_thread(
+            preloaded.spawn,
+            [sys.executable, "-m", module],
+            env={**env, "PYTHONPATH": str(Path(__file__).parents[1])},
+            stdout=output,
+        )
+
+
 class Service:
     """People-sync as a process of its own."""
 
@@ -78,13 +89,7 @@ class Service:
 
     async def start(self, *, ready: bool = True) -> "Service":
         """Start the process; with `ready`, wait until it is ready."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
-                [sys.executable, "-m", "sync_harness.scaled"],
-                env=self.env | {"PYTHONPATH": str(Path(__file__).parents[1])},
-                stdout=log,
-                stderr=log,
-            )
+        self._process = await forked("sync_harness.scaled", self.env, self.log)
         if ready:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.env['OPERATOR_PORT']}") as client:
                 await eventually(lambda: self._is_ready(client), within=90)
