@@ -1,6 +1,7 @@
 """Forks of a preloaded parent behave like processes of the command line."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from servicekit.local.process import is_alive, spawn, wait_until
 from servicekit.testing import preloaded
 
 PROGRAM = """
-import os, random, signal, sys
+import os, random, signal, sys, time
 from sample_program import work
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
@@ -22,6 +23,10 @@ def main():
     print("and stderr", file=sys.stderr)
     if sys.argv[1] == "waits":
         signal.pause()
+    while sys.argv[1] == "computes" and time.process_time() < 0.5:
+        pass
+    if sys.argv[1] == "computes":
+        sys.exit()
     if sys.argv[1] == "fails":
         raise ValueError("of the program")
     sys.exit(int(sys.argv[1]))
@@ -103,6 +108,26 @@ def test_imports_are_done_once(folder: Path) -> None:
         ) as process:
             assert process.wait(30) == 0
     assert not seen.exists(), "since an earlier test"
+
+
+def computed() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_what_forks_compute_is_counted(folder: Path) -> None:
+    """`make test` tells each stage's processor time, that of collected children."""
+    before = computed()
+    argv = [sys.executable, "-m", "sample_program", "computes"]
+    ended = preloaded.spawn(argv, stdout=subprocess.PIPE, env=environment(folder))
+    waiting = preloaded.spawn([*argv[:3], "waits"], stdout=subprocess.PIPE, env=environment(folder))
+    assert ended.wait(30) == 0
+    preloaded.close()
+    assert computed() - before > 0.5
+    assert waiting.wait(30) == -signal.SIGKILL
+    assert not is_alive(waiting.pid)
+    said(ended)
+    said(waiting)
 
 
 def test_a_killed_test_run_leaves_nobody(folder: Path) -> None:

@@ -144,9 +144,10 @@ _LOCK: Final = threading.Lock()
 
 
 @atexit.register
-def _close() -> None:
-    for parent in _PARENTS.values():
-        parent.close()
+def close() -> None:
+    """End all parents, and with them all forks."""
+    while _PARENTS:
+        _PARENTS.popitem()[1].close()
 
 
 # -- in the parent -----------------------------------------------------------------------------------------------------
@@ -184,29 +185,33 @@ def _load(module: str) -> None:
 
 def _serve(control: socket.socket) -> dict[str, Any] | None:
     """Fork for each request until the test's end closes. Gives a fork its request, and the parent None."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # collects ended keepers
-    while True:
-        _, received, _, _ = socket.recv_fds(control, 1, 2)
-        if not received:
-            return None
+    keepers: set[int] = set()
+    while received := socket.recv_fds(control, 1, 2)[1]:
         told, output = received
-        if os.fork() == 0:
+        keeper = os.fork()
+        if keeper == 0:
             return _keep(told, output)
         os.close(told)
         os.close(output)
+        keepers = {pid for pid in keepers if not os.waitpid(pid, os.WNOHANG)[0]} | {keeper}
+    for keeper in keepers:
+        os.kill(keeper, signal.SIGTERM)
+        os.waitpid(keeper, 0)  # not only ended: `make test` counts the processor time of collected processes alone
+    return None
 
 
 def _keep(told: int, output: int) -> dict[str, Any]:
     """Fork once more: the one process, its keeper, tells how the other ended, and only that one returns."""
     _die_with_the_parent()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with socket.socket(fileno=told) as test, test.makefile("rb") as requests:
         request: dict[str, Any] = json.loads(requests.readline())
         pid = os.fork()
         if pid:
             os.close(output)
+            signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGKILL))
             test.sendall(_NUMBER.pack(pid))
             _, status = os.waitpid(pid, 0)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             test.sendall(_NUMBER.pack(os.waitstatus_to_exitcode(status)))
             os._exit(0)
     _die_with_the_parent()
