@@ -13,7 +13,7 @@ TIMES ?= 10
 MINUTES ?= 30
 HISTORIES ?= 0
 # Stages at the same time, at most: a fourth and further ones begin only while the processors have time for them.
-AT_ONCE ?= 4
+AT_ONCE ?= 5
 
 # Services start hundreds of times in a test run: their modules are compiled once.
 export PYTHONDONTWRITEBYTECODE :=
@@ -34,14 +34,19 @@ LONG_FILES := $(LONG:%=$(PEOPLE_SYNC)/test_%.py)
 LETTERS := a-g h-o p-z
 OTHERS := $(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED))))
 INTEGRATION := $(LETTERS:%=integration-people-sync-%) $(patsubst %,integration-%,$(LONG) $(OTHERS))
-# What a look shows goes first, then what takes longest, so that no stage is left alone at the end; what computes stands
-# beside what waits.
-EARLY := $(patsubst %,integration-%,$(LETTERS:%=people-sync-%) crashes servicekit) e2e integration-refresh_crashes browser \
-	$(patsubst %,integration-%,strays plan_crashes joined decisions meanwhile)
-STAGES := lint imports console docs $(EARLY) types unit $(filter-out $(EARLY),$(INTEGRATION)) containers
+# What takes longest goes first, so that no stage is left alone at the end.
+LONGEST := $(patsubst %,integration-%,people-sync-p-z) browser \
+	$(patsubst %,integration-%,people-sync-a-g people-sync-h-o joined strays crashes) e2e-stories \
+	$(patsubst %,integration-%,servicekit refresh_crashes decisions meanwhile plan_crashes local)
+# These compute and have no scaled times: they run behind the others, what a look shows first.
+BEHIND := lint imports console docs unit types e2e-calls \
+	$(patsubst %,integration-%,conflict-service calendar-sync pco-simulator synckit)
+STAGES := $(BEHIND) $(LONGEST) $(filter-out $(LONGEST) $(BEHIND),$(INTEGRATION)) containers
+CALLS := tests/e2e/test_callers.py tests/e2e/test_document.py
 
 PYTEST = $(BIN)/pytest --junitxml=$(REPORTS)/$@.xml
-CHECKS = $(BIN)/python -m local_stack.checks --reports=$(REPORTS) --make="$(MAKE_COMMAND)" --at-once=$(AT_ONCE)
+CHECKS = $(BIN)/python -m local_stack.checks --reports=$(REPORTS) --make="$(MAKE_COMMAND)" --at-once=$(AT_ONCE) \
+	--behind="$(BEHIND)"
 
 ##@ Use
 
@@ -121,6 +126,15 @@ e2e: $(INSTALLED) ## the stories, with all services as processes
 	@mkdir -p $(REPORTS)
 	@$(PYTEST) tests/e2e -m "not browser"
 
+# Two stages of `make test`: every call of the table, then what takes time to happen.
+e2e-calls:
+	@mkdir -p $(REPORTS)
+	@$(PYTEST) -q $(CALLS)
+
+e2e-stories:
+	@mkdir -p $(REPORTS)
+	@$(PYTEST) -q tests/e2e -m "not browser" $(CALLS:%=--ignore=%)
+
 # Chromium from Debian's packages; on other systems any `chromium` in the path will do.
 browser: $(INSTALLED) ## the stories in Chromium
 	@mkdir -p $(REPORTS)
@@ -191,5 +205,5 @@ $(INSTALLED): constraints.txt pyproject.toml $(wildcard libs/*/pyproject.toml se
 		$(foreach folder,$(DISTRIBUTIONS),--editable $(folder))
 	@touch $@
 
-.PHONY: help install run clean-run test lint types imports console docs unit integration e2e browser containers flaky soak bench \
+.PHONY: help install run clean-run test lint types imports console docs unit integration e2e e2e-calls e2e-stories browser containers flaky soak bench \
 	format pictures contracts constraints $(INTEGRATION)

@@ -2,7 +2,8 @@
 
 Each stage is a target of the Makefile. A failed stage does not stop the others; the output of each is printed when it
 ends, and stored in the folder of the reports. Three stages run at least; a further one begins while the processors have
-time for it, because tests wait for lags and leases more than they compute.
+time for it, because tests wait for lags and leases more than they compute. Stages that only compute (`--behind`) run
+beside them one after the other, at a lower priority, in the time that the others leave: they end nobody's lease.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +27,9 @@ _SETTLE_SECONDS = 10.0
 """A stage that has just begun shows what it takes only after its servers have started."""
 _WINDOW_SECONDS = 15.0
 _ROOM_PERCENT = 30.0
-"""Idle share of all processors from which another stage begins."""
+"""Idle share of all processors from which another stage begins. Work at a lower priority gives way, so it counts as
+idle."""
+_NICENESS = 10
 
 
 @dataclass(slots=True)
@@ -34,6 +38,7 @@ class _Running:
     process: subprocess.Popen[bytes]
     log: Path
     began: float
+    behind: bool
 
 
 def has_room(running: int, at_once: int, *, youngest_seconds: float, idle_percent: float) -> bool:
@@ -52,7 +57,7 @@ class _Idle:
     def percent(self) -> float:
         """Over `_WINDOW_SECONDS`; 0 until it has looked for so long."""
         spent = psutil.cpu_times()
-        idle = spent.idle + getattr(spent, "iowait", 0.0)
+        idle = spent.idle + getattr(spent, "iowait", 0.0) + spent.nice
         self._looks.append((time.monotonic(), idle, sum(spent)))
         while len(self._looks) > 1 and self._looks[1][0] <= self._looks[-1][0] - _WINDOW_SECONDS:
             self._looks.popleft()
@@ -63,10 +68,11 @@ class _Idle:
 
 
 class Checks:
-    """Starts stages in the order given, up to a number at once."""
+    """Starts stages in the order given, up to a number at once, and those `behind` beside them."""
 
-    def __init__(self, stages: list[str], folder: Path, *, make: str, at_once: int) -> None:
-        self._waiting = deque(stages)
+    def __init__(self, stages: list[str], folder: Path, *, make: str, at_once: int, behind: Collection[str]) -> None:
+        self._waiting = deque(stage for stage in stages if stage not in behind)
+        self._behind = deque(stage for stage in stages if stage in behind)
         self._folder = folder
         self._make = make
         self._at_once = at_once
@@ -79,9 +85,11 @@ class Checks:
 
     def run(self) -> None:
         """Run all stages to their end."""
-        while self._waiting or self._running:
+        while self._waiting or self._behind or self._running:
             while self._waiting and self._has_room():
                 self._start(self._waiting.popleft())
+            while self._behind and self._has_room_behind():
+                self._start(self._behind.popleft(), behind=True)
             time.sleep(_POLL_SECONDS)
             for one in list(self._running):
                 before = _collected()
@@ -90,8 +98,14 @@ class Checks:
                     self._ended(one, cpu_seconds=_collected() - before)
 
     def _has_room(self) -> bool:
-        youngest = min((time.monotonic() - one.began for one in self._running), default=0.0)
-        return has_room(len(self._running), self._at_once, youngest_seconds=youngest, idle_percent=self._idle.percent())
+        ahead = [one for one in self._running if not one.behind]
+        youngest = min((time.monotonic() - one.began for one in ahead), default=0.0)
+        return has_room(len(ahead), self._at_once, youngest_seconds=youngest, idle_percent=self._idle.percent())
+
+    def _has_room_behind(self) -> bool:
+        """One at a time, and as many as stages at least once nobody else is left."""
+        ahead = self._waiting or any(not one.behind for one in self._running)
+        return sum(one.behind for one in self._running) < (1 if ahead else min(_ALWAYS, self._at_once))
 
     def stop(self) -> None:
         """Wait for running stages, which got the same Ctrl-C, so that tests can stop their servers."""
@@ -101,13 +115,12 @@ class Checks:
             except subprocess.TimeoutExpired:
                 one.process.terminate()
 
-    def _start(self, stage: str) -> None:
+    def _start(self, stage: str, *, behind: bool = False) -> None:
         log = self._folder / f"{stage}.log"
+        command = [*(("nice", "-n", str(_NICENESS)) if behind else ()), self._make, "--no-print-directory", stage]
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [self._make, "--no-print-directory", stage], stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
-        self._running.append(_Running(stage, process, log, time.monotonic()))
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        self._running.append(_Running(stage, process, log, time.monotonic(), behind))
         self._say(f"{stage} began")
 
     def _ended(self, one: _Running, *, cpu_seconds: float) -> None:
@@ -138,8 +151,11 @@ def main() -> int:
     parser.add_argument("--reports", type=Path, required=True, help="folder of the JUnit reports")
     parser.add_argument("--make", default="make", help="the make to call")
     parser.add_argument("--at-once", type=int, default=4, help="how many stages run at the same time at most")
+    parser.add_argument("--behind", default="", help="those that run one at a time beside the others, by spaces")
     asked = parser.parse_args()
-    checks = Checks(asked.stages, asked.reports, make=asked.make, at_once=asked.at_once)
+    checks = Checks(
+        asked.stages, asked.reports, make=asked.make, at_once=asked.at_once, behind=set(asked.behind.split())
+    )
     began = time.monotonic()
     try:
         checks.run()

@@ -1,6 +1,7 @@
 """Every stage runs even after failures, and the summary says so."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,14 +17,24 @@ green:
 	@echo all is well
 busy:
 	@{sys.executable} -c "import time; all(iter(lambda: time.process_time() < 0.5, False))"
+nice:
+	@{sys.executable} -c "import os; print('priority', os.nice(0))"
 unable:
 	@echo "unable: nothing to do it with" > reports/unable.skipped
 """
 
 
-def run(folder: Path, *stages: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *stages: str, behind: str = "") -> subprocess.CompletedProcess[str]:
     (folder / "Makefile").write_text(MAKEFILE)
-    command = [sys.executable, "-m", "local_stack.checks", "--reports=reports", "--at-once=1", *stages]
+    command = [
+        sys.executable,
+        "-m",
+        "local_stack.checks",
+        "--reports=reports",
+        "--at-once=1",
+        f"--behind={behind}",
+        *stages,
+    ]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -54,6 +65,15 @@ def test_each_stage_has_its_own_processor_time(tmp_path: Path) -> None:
     }
     assert used["busy"] >= 0.5
     assert used["green"] < used["busy"]
+
+
+def test_what_runs_behind_gives_way_and_is_told_like_the_others(tmp_path: Path) -> None:
+    done = run(tmp_path, "busy", "red", "nice", "green", behind="nice red")
+    assert done.stdout.splitlines()[-1] == "3 passed, 1 failed"
+    assert f"priority {min(os.nice(0) + 10, 19)}" in done.stdout
+    began = [line.split()[1] for line in done.stdout.splitlines() if line.endswith(" began")]
+    assert began[:2] == ["busy", "red"], "beside the first one, whatever the number at once"
+    assert began.index("red") < began.index("nice")
 
 
 @pytest.mark.parametrize(
