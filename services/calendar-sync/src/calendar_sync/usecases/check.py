@@ -43,7 +43,7 @@ from servicekit.jobs.queue import LeaseLost, StopRequested
 from servicekit.jobs.worker import JobContext
 from synckit.among import among
 from synckit.errors import NotConnected
-from synckit.refreshes import queue
+from synckit.refreshes import request
 
 _AT_ONCE: Final = 6
 """Events read at their own address at the same time."""
@@ -265,7 +265,7 @@ async def _look_again(one: Check, link: EventLink) -> None:
     """Read a missing event once more as soon as that is conclusive."""
     now = one.resources.clock.now()
     async with one.job.transaction() as session:
-        await queue(
+        await request(
             session,
             REFRESHES,
             one.owner.columns,
@@ -275,6 +275,8 @@ async def _look_again(one: Check, link: EventLink) -> None:
             urgent=False,
             not_before=now + one.resources.horizon,
             now=now,
+            # `start_due` wakes the worker once the row is due.
+            woken=True,
         )
 
 

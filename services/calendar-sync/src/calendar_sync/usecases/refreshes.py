@@ -17,7 +17,7 @@ from contracts.http.calendar import EventSync
 from contracts.values import EVENT
 from servicekit.errors import Conflict, NotFound
 from synckit.records import parse_id
-from synckit.refreshes import RefreshColumns, Refreshes, queue, request, wake
+from synckit.refreshes import RefreshColumns, Refreshes, request, wake
 
 ASKED: Final = "asked"
 CHANGED: Final = "changed"
@@ -72,7 +72,9 @@ async def sync_now(session: AsyncSession, organization_id: str, event_id: str, n
     if link is None:
         raise Conflict("This event is not linked to Planning Center: link it first.", slug="not-linked")
     link.kept = []
-    row = await queue(session, REFRESHES, owner.columns, EVENT, record_id=event.id, reason=ASKED, urgent=True, now=now)
+    row = await request(
+        session, REFRESHES, owner.columns, EVENT, record_id=event.id, reason=ASKED, urgent=True, now=now, woken=True
+    )
     return render(row)
 
 
