@@ -13,6 +13,7 @@ import httpx
 import orjson
 import pytest
 import pytest_asyncio
+import stamina
 from fastapi import FastAPI
 from sqlalchemy import select
 
@@ -319,6 +320,7 @@ async def linked(
         await made.poll()
         await here.facts()
         yield made
+        stamina.set_testing(False)
         simulator.control.clear_faults()
         await here.http.aclose()
     await app.state.runtime.engine.dispose()

@@ -105,8 +105,12 @@ async def targets(session: AsyncSession, owner: Owner, now: datetime) -> list[Ta
             func.count().filter(inside).label("ahead"),
             func.count().label("every"),
         )
-        .filter_by(**owner.columns, state=LINKED)
         .join(row, row.event_id == EventLink.event_id)
+        .where(
+            EventLink.organization_id == owner.organization_id,
+            EventLink.pco_organization_id == owner.pco_organization_id,
+            EventLink.state == LINKED,
+        )
         .group_by(EventLink.event_id, EventLink.pco_instance_id)
         .having(func.count().filter(inside) > 0)
         .order_by(EventLink.event_id)

@@ -1,0 +1,261 @@
+"""The regular check of linked events: what it costs, what it finds, and what it does not conclude."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import stamina
+from sqlalchemy import update
+
+from calendar_sync.storage.links import Owner
+from calendar_sync.storage.tables import CalendarConnection, Refresh
+from calendar_sync.usecases.refreshes import may_have_changed
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def dates(event: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(one["starts_at"], one["ends_at"]) for one in event["occurrences"] if not one["cancelled"]]
+
+
+def there(linked: Any, pco_event_id: str) -> list[tuple[str, str]]:
+    return [(one["starts_at"], one["ends_at"]) for one in linked.instances(pco_event_id)]
+
+
+def at(linked: Any, days: int, time: str = "09:00") -> str:
+    return f"{(linked.clock.now() + timedelta(days=days)).date()}T{time}"
+
+
+async def pair(linked: Any, title: str, days: int, **more: Any) -> tuple[dict[str, Any], str]:
+    """A linked event, and its id there."""
+    pco = linked.create(title, at(linked, days), **more)
+    begins = at(linked, days) + ":00Z"
+    event = await linked.here.add(title=title, starts_at=begins, ends_at=begins, recurrence=None)
+    return await linked.link(event, pco), pco
+
+
+async def test_a_church_without_links_costs_nothing(linked: Any) -> None:
+    mark = linked.mark()
+    await linked.poll()
+    await linked.poll(60 * 24)
+    assert linked.requests(mark) == []
+    status = await linked.here.call("GET", "/status")
+    assert (status["linked"], status["next_check_at"]) == (0, None)
+
+
+async def test_a_check_takes_over_what_changed_and_nothing_else(linked: Any) -> None:
+    one, pco = await pair(linked, "Retreat", 12, location="Lake")
+    other, _ = await pair(linked, "Picnic", 14)
+    pco_series = linked.series("Choir", at(linked, 3, "19:00"), count=4)
+    series = await linked.here.add(title="Choir", starts_at=at(linked, 3) + ":00Z", ends_at=at(linked, 3) + ":00Z")
+    await linked.link(series, pco_series)
+    await linked.here.facts()
+    await linked.poll()
+    assert await linked.here.facts() == [], "nothing changed"
+
+    linked.control.edit_event(linked.there.id, pco, name="Spring retreat", location="Hills", starts_at=at(linked, 20))
+    linked.control.create_instance(linked.there.id, pco_series, at(linked, 50, "19:00"))
+    linked.control.delete_instance(linked.there.id, linked.instances(pco_series)[0]["id"])
+    assert linked.control.settings()["content_touches_updated_at"] is False
+    mark = linked.mark()
+    await linked.poll()
+
+    changed = await linked.event(one)
+    assert (changed["title"], changed["location"]) == ("Spring retreat", "Hills")
+    assert dates(changed) == there(linked, pco)
+    assert dates(await linked.event(series)) == there(linked, pco_series)
+    assert sorted(body["event"]["id"] for _, _, body in await linked.here.facts()) == sorted([one["id"], series["id"]])
+    assert (await linked.event(other))["version"] == other["version"]
+    assert len(linked.requests(mark)) <= 5
+    status = await linked.here.call("GET", "/status")
+    assert datetime.fromisoformat(status["checked_at"]) == linked.clock.now()
+
+
+async def test_deleted_there_it_is_unlinked_only_when_that_is_certain_and_linked_again_when_it_returns(
+    linked: Any,
+) -> None:
+    event, pco = await pair(linked, "Retreat", 12)
+    kept = linked.control.event(linked.there.id, pco)
+    assert kept
+    await linked.poll()
+    linked.control.set_lag()
+    linked.control.delete_event(linked.there.id, pco)
+
+    await linked.poll()
+    missing = (await linked.event(event))["link"]
+    assert (missing["state"], missing["missing_since"] is not None) == ("linked", True)
+    await linked.poll(1)
+    assert (await linked.event(event))["link"]["state"] == "linked", "the horizon is not over"
+    await linked.poll()
+    gone = await linked.event(event)
+    assert gone["link"]["state"] == "gone"
+    assert gone["link"]["note"].startswith("Deleted in Planning Center on ")
+    assert gone["title"] == "Retreat"
+    assert [one["id"] for one in (await linked.here.call("GET", "/events?state=gone"))["items"]] == [event["id"]]
+    facts = [kind.rpartition(".")[2] for kind, _, _ in await linked.here.facts()]
+    assert facts[-1] == "EventUnlinked"
+
+    mark = linked.mark()
+    await linked.poll()
+    assert linked.requests(mark) == [], "it is looked for once a day"
+    await linked.poll(60 * 24)
+    assert len(linked.requests(mark)) == 2, "its own address, and the church's zone"
+
+
+async def test_an_event_that_returns_is_linked_again_by_itself(linked: Any) -> None:
+    event, pco = await pair(linked, "Retreat", 12)
+    linked.control.edit_event(linked.there.id, pco, starts_at=at(linked, 40), name="Spring retreat")
+    hidden = linked.control.add_fault({"kind": "respond", "status": 404}, path=f"/calendar/v2/events/{pco}/")
+    await linked.poll()
+    await linked.poll()
+    assert (await linked.event(event))["link"]["state"] == "gone"
+    await linked.here.facts()
+    linked.control.remove_fault(hidden)
+    await linked.poll(60 * 24)
+    back = await linked.event(event)
+    assert (back["link"]["state"], back["link"]["linked_by_name"], back["link"]["note"]) == ("linked", None, None)
+    assert (back["title"], dates(back)) == ("Spring retreat", there(linked, pco))
+    assert [kind.rpartition(".")[2] for kind, _, _ in await linked.here.facts()] == ["EventLinked"]
+    links = [new for field, _, new in await linked.here.history(event) if field == "linked_to"]
+    assert [link is not None for link in links] == [True, False, True]
+
+
+async def test_an_event_that_is_gone_can_be_kept(linked: Any) -> None:
+    event, pco = await pair(linked, "Retreat", 12)
+    await linked.here.call("POST", f"/events/{event['id']}/link/keep", status=409)
+    linked.control.delete_event(linked.there.id, pco)
+    await linked.poll()
+    await linked.poll()
+    kept = await linked.here.call("POST", f"/events/{event['id']}/link/keep")
+    assert (kept["link"], kept["title"]) == (None, "Retreat")
+    assert (await linked.here.call("GET", "/status"))["gone"] == 0
+
+
+async def test_a_missing_event_that_is_there_after_all_stays_linked(linked: Any) -> None:
+    event, pco = await pair(linked, "Retreat", 12)
+    linked.control.edit_event(linked.there.id, pco, starts_at=at(linked, 40))
+    path = f"/calendar/v2/events/{pco}/event_instances$"
+    linked.control.add_fault({"kind": "respond", "status": 404}, path=path, times=1)
+    await linked.poll()
+    assert (await linked.event(event))["link"]["missing_since"]
+    await linked.poll()
+    assert dates(await linked.event(event)) == there(linked, pco), "moved out of the window that was read"
+    link = (await linked.event(event))["link"]
+    assert (link["state"], link["missing_since"]) == ("linked", None)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"kind": "respond", "status": 500},
+        {"kind": "respond", "status": 404, "body": "html"},
+        {"kind": "respond", "status": 200, "body": "empty"},
+        {"kind": "truncate"},
+        {"kind": "reset", "when": "before"},
+        {"kind": "omit", "attribute": "created_at", "type": "EventInstance"},
+    ],
+    ids=lambda one: "-".join(str(part) for part in one.values()),
+)
+async def test_a_failed_read_concludes_nothing(linked: Any, action: dict[str, Any]) -> None:
+    event, pco = await pair(linked, "Retreat", 12)
+    other, _ = await pair(linked, "Picnic", 13)
+    before = (await linked.here.call("GET", "/status"))["checked_at"]
+    linked.control.delete_event(linked.there.id, pco)
+    linked.control.add_fault(action, path="/calendar/v2/event")
+    stamina.set_testing(True)
+
+    for _ in range(3):
+        await linked.poll()
+
+    assert (await linked.event(event))["link"] == event["link"]
+    assert (await linked.event(other))["link"] == other["link"]
+    status = await linked.here.call("GET", "/status")
+    assert status["checked_at"] == before
+    stamina.set_testing(False)
+    linked.control.clear_faults()
+    await linked.poll()
+    await linked.poll()
+    assert (await linked.event(event))["link"]["state"] == "gone", "the check goes on by itself"
+
+
+async def test_the_role_is_gone_and_comes_back(linked: Any) -> None:
+    event, pco = await pair(linked, "Retreat", 12)
+    linked.control.set_calendar_role(linked.there.id, linked.there.admin_id, "No Access")
+    await linked.poll()
+    status = await linked.here.call("GET", "/status")
+    assert status["role_missing"]
+    assert "Calendar role" in status["message"]
+    assert (await linked.event(event))["link"]["state"] == "linked"
+    problem = await linked.here.call("GET", "/there?q=x", status=409)
+    assert problem["type"].endswith("role-missing")
+    linked.control.set_calendar_role(linked.there.id, linked.there.admin_id, "Administrator")
+    linked.control.edit_event(linked.there.id, pco, name="Spring retreat")
+    await linked.poll()
+    assert not (await linked.here.call("GET", "/status"))["role_missing"]
+    assert (await linked.event(event))["title"] == "Spring retreat"
+
+
+async def test_links_outlive_a_disconnect_and_are_found_again(linked: Any) -> None:
+    event, pco = await pair(linked, "Retreat", 12)
+    await linked.disconnected()
+    linked.control.edit_event(linked.there.id, pco, name="Spring retreat")
+    mark = linked.mark()
+    await linked.poll()
+    assert linked.requests(mark) == []
+    assert (await linked.event(event))["link"]["state"] == "linked"
+    await linked.here.call("POST", f"/events/{event['id']}/sync", status=409)
+    await linked.connected()
+    await linked.poll(0)
+    assert (await linked.event(event))["title"] == "Spring retreat"
+
+
+async def test_one_bad_event_does_not_stop_the_others(linked: Any) -> None:
+    bad, bad_pco = await pair(linked, "Retreat", 12)
+    good, good_pco = await pair(linked, "Picnic", 13)
+    none, none_pco = await pair(linked, "Nothing", 14)
+    linked.control.set_raw(linked.there.id, "Event", bad_pco, name=None)
+    one = linked.instances(bad_pco)[0]
+    linked.control.set_raw(linked.there.id, "EventInstance", one["id"], ends_at="2020-01-01T00:00:00Z")
+    linked.control.edit_event(linked.there.id, good_pco, name="Summer picnic")
+    linked.control.delete_instance(linked.there.id, linked.instances(none_pco)[0]["id"])
+    await linked.poll()
+    assert (await linked.event(good))["title"] == "Summer picnic"
+    kept = await linked.event(bad)
+    assert (kept["title"], dates(kept)) == ("Retreat", dates(bad))
+    assert "end before the start" in kept["link"]["note"]
+    assert "no date" in (await linked.event(none))["link"]["note"]
+    assert dates(await linked.event(none)) == dates(none)
+
+
+async def test_this_event_may_have_changed(linked: Any) -> None:
+    event, pco = await pair(linked, "Retreat", 12)
+    owner = Owner("org-1", linked.there.id)
+    for number, pco_id in enumerate((f"event:{pco}", f"instance:{linked.instances(pco)[0]['id']}"), start=1):
+        linked.control.edit_event(linked.there.id, pco, name=f"Retreat {number}")
+        async with linked.here.app.state.runtime.sessions.begin() as session:
+            first = await may_have_changed(session, owner, pco_id, linked.clock.now())
+            again = await may_have_changed(session, owner, f"event:{pco}", linked.clock.now())
+            assert first.id == again.id, "requests for one event are one sync"
+        await linked.work()
+        assert (await linked.event(event))["title"] == f"Retreat {number}"
+    async with linked.here.app.state.runtime.sessions.begin() as session:
+        await may_have_changed(session, owner, "request:5", linked.clock.now())
+        await may_have_changed(session, owner, "instance:999999999", linked.clock.now())
+    await linked.work()
+    rows = await linked.here.rows(Refresh)
+    assert {row.state for row in rows} == {"done"}
+    connections = await linked.here.rows(CalendarConnection)
+    assert connections[0].next_poll_at <= linked.clock.now(), "a request for an event leads to a check"
+
+
+async def test_a_check_is_due_once_an_interval_and_once_after_an_outage(linked: Any) -> None:
+    await pair(linked, "Retreat", 12)
+    await linked.here.call("PATCH", "/settings", {"poll_minutes": 10})
+    mark = linked.mark()
+    jobs = [await linked.poll(1) for _ in range(20)]
+    assert sum(jobs) == 2
+    assert len(linked.requests(mark)) == 2
+    assert await linked.poll(60 * 24 * 3) == 1
+    async with linked.here.app.state.runtime.sessions.begin() as session:
+        await session.execute(update(CalendarConnection).values(next_poll_at=None))
+    assert await linked.poll() == 0
