@@ -5,7 +5,7 @@ Planning Center keeps its id, or shows another one with the same start.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -108,7 +108,7 @@ def _list(before: Whole, there: There, readable: list[_Match], zone: str, now: d
         for one in before.occurrences
         if one.pco_instance_id not in seen and (there.reach is None or there.reach.has(one.span))
     ]
-    _recognise(readable, free, zone)
+    _recognise(readable, free, zone, anew=not before.listed)
     recognised = {match.here.key for match in readable if match.here is not None}
     gone = {one.key for one in free if one.key not in recognised and not one.cancelled}
     left = [
@@ -130,9 +130,14 @@ def _list(before: Whole, there: There, readable: list[_Match], zone: str, now: d
     return Taken(values, note, vanished=bool(gone))
 
 
-def _recognise(matches: Iterable[_Match], free: Sequence[Occurrence], zone: str) -> None:
-    """Give occurrences there that are not known by their id the one here with the same start, else on the same day."""
+def _recognise(matches: Sequence[_Match], free: Sequence[Occurrence], zone: str, *, anew: bool) -> None:
+    """Give occurrences there that are not known by their id the one here with the same start, else on the same day.
+
+    anew: the event was just linked; a single occurrence here is then the single one there, whenever that is.
+    """
     left = {one.key: one for one in free}
+    if anew and len(matches) == len(left) == 1:
+        (matches[0].here,) = left.values()
     for of_span in (_start, lambda span: _day(span, zone)):
         at: dict[object, list[Occurrence]] = defaultdict(list)
         for one in sorted(left.values(), key=lambda one: (one.cancelled, one.span.starts_at, one.key)):
