@@ -19,7 +19,7 @@ from servicekit.testing import KeyRing
 from servicekit.testing.facts import publish
 from servicekit.testing.time import PATIENCE_SECONDS
 from sync_harness.church import Church, Rows, arguments_of, rows_of, write_state
-from sync_harness.process import UNKIND, Service, environment, running
+from sync_harness.process import NO_TLS, UNKIND, Service, environment, running
 from sync_harness.site import Database, Site
 from synckit.testing.lender import Grant, Lender
 
@@ -79,7 +79,8 @@ class Stage:
     def other_application(self, church: Church) -> dict[str, Any]:
         """Arguments for an `httpx.AsyncClient` as another application of the same user, with the same limit."""
         agent = {"User-Agent": "another application (another@example.org)"}
-        return {"base_url": self.simulator.base_url, "auth": church.secret, "headers": agent, "timeout": 30}
+        url = self.simulator.base_url
+        return {"base_url": url, "auth": church.secret, "headers": agent, "timeout": 30, "verify": NO_TLS}
 
     async def authorized(self, site: Site, *, version: int) -> None:
         """Publish auth-service's fact that the organization is connected (again)."""
