@@ -34,10 +34,9 @@ LONG_FILES := $(LONG:%=$(PEOPLE_SYNC)/test_%.py)
 LETTERS := a-g h-o p-z
 OTHERS := $(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED))))
 INTEGRATION := $(LETTERS:%=integration-people-sync-%) $(patsubst %,integration-%,$(LONG) $(OTHERS))
-# What takes longest goes first, so that no stage is left alone at the end.
-LONGEST := $(patsubst %,integration-%,people-sync-p-z) browser \
-	$(patsubst %,integration-%,people-sync-a-g people-sync-h-o joined strays crashes) e2e-stories \
-	$(patsubst %,integration-%,servicekit refresh_crashes decisions meanwhile plan_crashes local)
+# What takes longest goes first, so that no stage is left alone at the end; what computes stands beside what waits.
+LONGEST := $(patsubst %,integration-%,$(LETTERS:%=people-sync-%)) browser integration-joined integration-strays e2e-stories \
+	$(patsubst %,integration-%,servicekit crashes decisions meanwhile refresh_crashes plan_crashes local)
 # These compute and have no scaled times: they run behind the others, what a look shows first.
 BEHIND := lint imports console docs unit types e2e-calls \
 	$(patsubst %,integration-%,conflict-service calendar-sync pco-simulator synckit)

@@ -26,7 +26,7 @@ _ALWAYS = 3
 _SETTLE_SECONDS = 10.0
 """A stage that has just begun shows what it takes only after its servers have started."""
 _WINDOW_SECONDS = 15.0
-_ROOM_PERCENT = 30.0
+_ROOM_PERCENT = 25.0
 """Idle share of all processors from which another stage begins. Work at a lower priority gives way, so it counts as
 idle."""
 _NICENESS = 10
