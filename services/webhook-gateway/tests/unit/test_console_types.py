@@ -9,10 +9,11 @@ from pkgutil import iter_modules
 import pytest
 from pydantic import BaseModel
 
-from contracts import conflicts, http, identity, people, sync_runs
+from contracts import calendar, conflicts, http, identity, people, sync_runs
 from webhook_gateway.api.console import PAGES, read_assets, takes_gzip
 
 MODULES = [
+    calendar,
     conflicts,
     identity,
     people,
@@ -38,12 +39,18 @@ INTERFACES = {
 
 @pytest.mark.parametrize("name", INTERFACES)
 def test_a_type_of_the_console_has_the_properties_of_its_contract(name: str) -> None:
-    base, properties = INTERFACES[name]
-    inherited = INTERFACES[base][1] if base else set()
     declared = set(MODELS[name].model_fields)
     if name == "Problem":
         declared -= {"instance"}  # not shown to people
-    assert properties | inherited == declared
+    assert properties_of(name) == declared
+
+
+def properties_of(name: str | None) -> set[str]:
+    """Properties of an interface with those of the ones it extends."""
+    if name is None:
+        return set()
+    base, properties = INTERFACES[name]
+    return properties | properties_of(base)
 
 
 def imported(name: str, text: str, pattern: str) -> set[str]:

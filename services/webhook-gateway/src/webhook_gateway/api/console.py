@@ -35,6 +35,7 @@ PAGES: Final = (
     "/conflicts/rules",
     "/conflicts/rules/new",
     "/events",
+    "/events/{record}",
     "/activity",
     # Redirect addresses of Planning Center and of the identity provider.
     "/oauth/callback",

@@ -46,6 +46,7 @@ const PAGES = [
   [/^\/conflicts\/rules$/, "/conflicts", "Rules", () => import("./pages/rules.js")],
   [/^\/conflicts\/rules\/new$/, "/conflicts", "Rule", () => import("./pages/rule.js")],
   [/^\/events$/, "/events", "Events", () => import("./pages/events.js")],
+  [/^\/events\/([^/]+)$/, "/events", "Event", () => import("./pages/event.js")],
   [/^\/activity$/, "/activity", "Activity", () => import("./pages/activity.js")],
 ];
 const RAIL = [
@@ -58,7 +59,7 @@ const RAIL = [
 ];
 const PRODUCT = "Planning Center sync";
 /** Titles of pages about one record, until its name is known. */
-const RECORDS = ["Person", "Family"];
+const RECORDS = ["Person", "Family", "Event"];
 
 const frame = /** @type {HTMLElement} */ (document.getElementById("frame"));
 const main = h("main", { id: "main", tabindex: "-1" });

@@ -402,6 +402,61 @@ export interface HeldSkipped {
   sentence: string;
 }
 
+export interface Occurrence {
+  key: string;
+  starts_at: string;
+  ends_at: string;
+  first_day: string | null;
+  last_day: string | null;
+  title: string | null;
+  location: string | null;
+  moved: boolean;
+  cancelled: boolean;
+}
+
+export interface EventValues {
+  id: string;
+  external_id: string | null;
+  title: string;
+  starts_at: string;
+  ends_at: string;
+  all_day: boolean;
+  first_day: string | null;
+  last_day: string | null;
+  time_zone: string;
+  location: string | null;
+  description: string | null;
+  recurrence: string | null;
+  updated_at: string;
+}
+
+export interface EventSummary extends EventValues {
+  first_starts_at: string;
+  last_ends_at: string;
+  occurrence_count: number;
+  version: number;
+  created_at: string;
+}
+
+export interface EventDetails extends EventSummary {
+  occurrences: Occurrence[];
+}
+
+export interface ListedOccurrence {
+  event_id: string;
+  key: string;
+  title: string;
+  location: string | null;
+  starts_at: string;
+  ends_at: string;
+  all_day: boolean;
+  first_day: string | null;
+  last_day: string | null;
+  time_zone: string;
+  series: boolean;
+  moved: boolean;
+}
+
 export interface PeopleSettings {
   first_match: "planning_center" | "ask" | "ours" | null;
   merge_different_fields: boolean;

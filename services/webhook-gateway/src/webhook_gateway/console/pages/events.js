@@ -1,28 +1,71 @@
-// Events: linked here once Calendar is connected.
+// Events: as a list by title, or as a month.
 
-import { get } from "../api.js";
+import { at, get } from "../api.js";
 import { h } from "../parts/dom.js";
-import { heading } from "../parts/look.js";
+import { downloads } from "../parts/download.js";
+import { eventOf, extentOf, repeatsOf } from "../parts/event.js";
+import { chips, list } from "../parts/list.js";
+import { heading, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
+import { searchBox } from "../parts/search.js";
 
-/** @param {import("../app.js").Context} context */
-export function show({ main, signal }) {
-  const state = part({
+/** @typedef {import("../types.d.ts").EventSummary} EventSummary */
+/** @typedef {import("../app.js").Context} Context */
+
+/** @param {Context} context */
+export async function show(context) {
+  const { main, query, admin } = context;
+  const views = chips("View", context, "view", [
+    ["", "List"],
+    ["month", "Month"],
+  ]);
+  main.append(heading("Events", admin ? h("a", { href: "/events/new" }, "Add an event") : null), views);
+  if (query.get("view") === "month") return (await import("../parts/month.js")).showMonth(context);
+  return listed(context);
+}
+
+/** @param {Context} context */
+async function listed(context) {
+  const { main, query, signal, admin } = context;
+  const q = query.get("q");
+  const events = list(context, {
+    caption: "Events by title",
+    columns: ["Title", "When", "Repeats", "Where", "Changed"],
+    noun: ["event", "events"],
+    load: (after, limit) => get("/calendar/events", { after, limit, q: query.get("q") }, signal),
+    id: (/** @type {EventSummary} */ event) => event.id,
+    href: (event) => at`/events/${event.id}`,
+    cells: (event) => [event.title, extentOf(event), repeatsOf(event), event.location, when(event.updated_at)],
+    file: downloads("/calendar/events.csv", { q }),
+    follows: ["/calendar/events"],
+    onFact: (fact) => {
+      if (fact.type === "EventRemoved") return { id: fact.body.event_id, item: null };
+      const item = eventOf(fact);
+      return item && { id: item.id, item };
+    },
+    empty: () =>
+      q
+        ? [h("h2", {}, "No event matches"), h("p", {}, h("a", { href: "/events" }, "Show all events"))]
+        : [
+            h("h2", {}, "No events yet"),
+            h("p", {}, "Events of your church are listed here by their title, single ones and series, and in the month on the days on which they take place."),
+            admin ? h("p", {}, h("a", { href: "/events/new" }, "Add an event")) : h("p", {}, "Administrators add them."),
+            connecting(context),
+          ],
+  });
+  main.append(searchBox(context, "Search events", "Title"), events.element);
+  await events.ready;
+}
+
+/** What Planning Center has to do with an empty list. @param {Context} context */
+const connecting = ({ signal }) =>
+  part({
     signal,
     follows: ["/connections"],
+    skeleton: () => null,
     load: () => get("/connections", undefined, signal),
     render: (/** @type {import("../types.d.ts").Connections} */ { calendar }) =>
-      h(
-        "div",
-        { class: "card empty" },
-        h("h2", {}, "No events yet"),
-        calendar.state === "connected"
-          ? h("p", {}, `Planning Center Calendar is connected with ${calendar.pco_organization_name}. No events are linked.`)
-          : [
-              h("p", {}, "Events will be linked here. Connect Planning Center Calendar first."),
-              h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations")),
-            ],
-      ),
-  });
-  main.append(heading("Events"), state.element);
-}
+      calendar.state === "connected"
+        ? h("p", { class: "quiet" }, `Planning Center Calendar is connected with ${calendar.pco_organization_name}. No events are linked.`)
+        : h("p", { class: "quiet" }, "Events will be linked with Planning Center's once Planning Center Calendar is connected on the ", h("a", { href: "/integrations" }, "Integrations page"), "."),
+  }).element;

@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { downloads } from "./download.js";
 import { list } from "./list.js";
 import { action, when } from "./look.js";
-import { fieldName, sentenceCase, shown } from "./words.js";
+import { fieldName, sentenceCase, shown as plain } from "./words.js";
 
 /** @typedef {import("../types.d.ts").HistoryEntry} HistoryEntry */
 
@@ -14,8 +14,9 @@ import { fieldName, sentenceCase, shown } from "./words.js";
  * @param {string} path of the record
  * @param {string} noun of the record
  * @param {(entry: HistoryEntry) => unknown} [undo] puts the former value back
+ * @param {(value: unknown, field: string) => string} [shown] a value in words
  */
-export const historyOf = (context, path, noun, undo) =>
+export const historyOf = (context, path, noun, undo, shown = plain) =>
   list(context, {
     caption: "History",
     columns: ["Field", "Before", "After", "When", "By", ""],
@@ -25,8 +26,8 @@ export const historyOf = (context, path, noun, undo) =>
     id: (/** @type {HistoryEntry} */ entry) => entry.id,
     cells: (entry) => [
       entry.joined_name ? [changedField(entry), h("span", { class: "quiet" }, ` of ${entry.joined_name}`)] : changedField(entry),
-      same(entry) ? shown(entry.old) : shown(entry.old) ? h("del", { class: isId(entry) && "whole" }, shown(entry.old)) : nothing(entry),
-      same(entry) ? h("span", { class: "quiet" }, "not changed") : shown(entry.new) ? h("ins", { class: isId(entry) && "whole" }, shown(entry.new)) : nothing(entry),
+      same(entry) ? shown(entry.old, entry.field) : shown(entry.old, entry.field) ? h("del", { class: isId(entry) && "whole" }, shown(entry.old, entry.field)) : nothing(entry),
+      same(entry) ? h("span", { class: "quiet" }, "not changed") : shown(entry.new, entry.field) ? h("ins", { class: isId(entry) && "whole" }, shown(entry.new, entry.field)) : nothing(entry),
       when(entry.changed_at),
       byWhom(entry),
       context.admin && entry.can_undo && undo
@@ -59,13 +60,18 @@ const RULES = {
 const isId = ({ field }) => field === "planning_center_id" || field === "created";
 
 /** Whether the entry left the value unchanged, as for a kept difference or a duplicated contact. @param {HistoryEntry} entry */
-const same = ({ old, new: now }) => shown(old) !== "" && JSON.stringify(old) === JSON.stringify(now);
+const same = ({ old, new: now }) => plain(old) !== "" && JSON.stringify(old) === JSON.stringify(now);
 
 /** @param {HistoryEntry} entry */
-const nothing = ({ field }) => field !== "erased" && h("span", { class: "quiet" }, field === "members" || field === "families" ? "not in the family" : "empty");
+const addedHere = ({ field, new: now }) => field === "created" && now === true;
 
 /** @param {HistoryEntry} entry */
-function changedField({ field, side }) {
+const nothing = (entry) => entry.field !== "erased" && !addedHere(entry) && h("span", { class: "quiet" }, entry.field === "members" || entry.field === "families" ? "not in the family" : "empty");
+
+/** @param {HistoryEntry} entry */
+function changedField(entry) {
+  const { field, side } = entry;
+  if (addedHere(entry)) return "Added here";
   if (side !== "there" || field === "planning_center_id") return field === "created" ? fieldName(field) : h("span", { class: "whole" }, fieldName(field));
   return field === "created" ? "Added in Planning Center, with the ID" : `${fieldName(field)} in Planning Center`;
 }

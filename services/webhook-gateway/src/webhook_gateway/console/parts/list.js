@@ -3,7 +3,8 @@
 
 import { onNetwork } from "../api.js";
 import { follow } from "../live.js";
-import { announce, h, update } from "./dom.js";
+import { h, update } from "./dom.js";
+import { freshLine } from "./fresh.js";
 import { Problem, sentenceOf } from "./problem.js";
 import { gap, windowed } from "./windowed.js";
 import { number } from "./words.js";
@@ -51,10 +52,10 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
     body,
   );
   const counted = h("p", { class: "quiet", role: "status" });
-  const fresh = h("div", { class: "row", hidden: true });
+  const fresh = freshLine("This list", reload);
   const more = h("button", { type: "button", onclick: () => extend() }, "Load more");
   const failure = h("div");
-  const element = h("div", { class: "stack" }, h("div", { class: "row spread" }, counted, fresh, file), table, failure, more);
+  const element = h("div", { class: "stack" }, h("div", { class: "row spread" }, counted, fresh.element, file), table, failure, more);
   /** @type {Map<string, T>} */
   const items = new Map();
   /** Ids of items removed since they were read. @type {Set<string>} */
@@ -233,18 +234,8 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
 
   /** Read again from the start, as many rows as are shown or requested. */
   async function reload() {
-    fresh.hidden = true;
+    fresh.hide();
     await fetchRows(null, length);
-  }
-
-  function offer() {
-    if (!fresh.hidden) return;
-    fresh.replaceChildren(
-      h("span", { class: "quiet" }, "Updated just now"),
-      h("button", { type: "button", class: "link", onclick: reload }, "Show"),
-    );
-    fresh.hidden = false;
-    announce("This list was updated. Choose Show to see it.");
   }
 
   /** @param {string} key @param {T | null} item */
@@ -265,13 +256,13 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
       (fact) => {
         if (fact === null) {
           // Any row may have changed. Rows must not move under a pointer or lose the focus.
-          if (items.size > 0 && element.matches(":hover, :focus-within")) offer();
+          if (items.size > 0 && element.matches(":hover, :focus-within")) fresh.offer();
           else void reload();
           return;
         }
         const change = onFact?.(fact);
         if (change === null) return;
-        if (!change || !replace(change.id, change.item)) offer();
+        if (!change || !replace(change.id, change.item)) fresh.offer();
       },
       context.signal,
     );

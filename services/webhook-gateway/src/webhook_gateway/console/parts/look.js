@@ -161,7 +161,7 @@ export async function run(origin, work) {
 
 /**
  * Mark text longer than the server accepts while it is typed; it is neither cut nor sent.
- * @param {HTMLInputElement} input
+ * @param {HTMLInputElement | HTMLTextAreaElement} input
  * @param {number} most characters
  */
 export function limit(input, most) {
@@ -169,7 +169,7 @@ export function limit(input, most) {
   input.setCustomValidity(length > most ? `At most ${count(most, "character")}; there are ${number(length)}.` : "");
 }
 
-/** Show the field's custom validity message, or its hint. @param {HTMLInputElement} input @param {string} [hint] */
+/** Show the field's custom validity message, or its hint. @param {HTMLInputElement | HTMLTextAreaElement} input @param {string} [hint] */
 export function showValidity(input, hint = "") {
   const note = document.getElementById(input.getAttribute("aria-describedby") ?? "");
   if (input.validity.customError) input.setAttribute("aria-invalid", "true");
@@ -184,17 +184,20 @@ export function showValidity(input, hint = "") {
  * @param {string} label
  * @param {string} name
  * @param {{ value?: string | number | null, type?: string, hint?: string, required?: boolean, autocomplete?: string,
- *   min?: number, max?: number | string, most?: number, pattern?: string, title?: string, options?: [string, string][], disabled?: boolean }} [options]
+ *   min?: number, max?: number | string, most?: number, pattern?: string, title?: string, list?: string, options?: [string, string][], lines?: number, disabled?: boolean }} [options]
+ *   `lines`: the height of a text of several lines
  */
 export function field(label, name, options = {}) {
-  const { value, hint, most, options: choices, ...rest } = options;
+  const { value, hint, most, options: choices, lines, ...rest } = options;
   const id = `f-${name.replace(/\W/g, "-")}`;
   const props = { id, name, "aria-describedby": `${id}-note`, autocomplete: "off", ...rest };
   const control = choices
     ? h("select", { ...props, value: value ?? "" }, ...choices.map(([key, text]) => h("option", { value: key }, text)))
-    : // A browser would join lines without a space.
-      h("input", { type: "text", ...props, value: String(value ?? "").replace(/\s*[\r\n]+\s*/g, " ") });
-  if (most && control instanceof HTMLInputElement) {
+    : lines
+      ? h("textarea", { ...props, rows: lines }, value)
+      : // A browser would join lines without a space.
+        h("input", { type: "text", ...props, value: String(value ?? "").replace(/\s*[\r\n]+\s*/g, " ") });
+  if (most && !(control instanceof HTMLSelectElement)) {
     control.oninput = () => {
       limit(control, most);
       showValidity(control, hint);
@@ -216,8 +219,11 @@ export function field(label, name, options = {}) {
  */
 function showFieldErrors(form, problem) {
   let first = true;
-  for (const control of form.querySelectorAll("input, select")) {
-    const message = problem.errors.get(control.getAttribute("name") ?? "");
+  /** @param {string} name */
+  const labelOf = (name) => form.querySelector(`label[for="f-${name}"]`)?.textContent;
+  for (const control of form.querySelectorAll("input, select, textarea")) {
+    // A fault may name another field: "lies before starts_at".
+    const message = problem.errors.get(control.getAttribute("name") ?? "")?.replace(/[a-z]+_[a-z_]+/g, (name) => labelOf(name) ?? name);
     control.toggleAttribute("aria-invalid", false);
     const note = document.getElementById(control.getAttribute("aria-describedby") ?? "");
     if (!message || !note) continue;

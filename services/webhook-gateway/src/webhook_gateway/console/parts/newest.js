@@ -1,7 +1,9 @@
 // An edit based on outdated values.
 
+import { get } from "../api.js";
 import { action } from "./look.js";
 import { Problem } from "./problem.js";
+import { fieldName, listed } from "./words.js";
 
 /** @typedef {import("../app.js").Context} Context */
 
@@ -9,14 +11,35 @@ import { Problem } from "./problem.js";
 export const showNewest = (context) => action("Show the newest values", () => context.go(context.here({}), { replace: true }));
 
 /**
- * An error handler for a save: after a version conflict the notice offers the newest values.
+ * Who changed what of a record since it was read: "Sam Reed changed title and where meanwhile."
+ * @param {string} kind
+ * @param {{ path: string, since: string }} [record] its path, and when it was changed last as it was read
+ */
+export async function whoChanged(kind, record) {
+  const unknown = `Somebody else changed this ${kind} meanwhile.`;
+  if (!record) return unknown;
+  /** @type {import("../types.d.ts").Page<import("../types.d.ts").HistoryEntry> | null} */
+  const page = await get(`${record.path}/history`, { limit: 50 }).catch(() => null);
+  /** @type {Map<string, Set<string>>} */
+  const changes = new Map();
+  for (const { by, by_name, field, changed_at } of page?.items ?? []) {
+    if (Date.parse(changed_at) <= Date.parse(record.since)) continue;
+    const who = by_name ?? (by === "planning_center" ? "Planning Center" : "The platform");
+    changes.set(who, (changes.get(who) ?? new Set()).add(fieldName(field).toLowerCase()));
+  }
+  return changes.size > 0 ? `${listed([...changes].map(([who, fields]) => `${who} changed ${listed([...fields])}`))} meanwhile.` : unknown;
+}
+
+/**
+ * An error handler for a save: after a version conflict the notice says who changed what, and offers the newest values.
  * @param {Context} context
  * @param {string} kind
- * @returns {(error: unknown) => never}
+ * @param {{ path: string, since: string, remedy?: () => HTMLElement }} [record] as of `whoChanged`; `remedy` shows the newest values
+ * @returns {(error: unknown) => Promise<never>}
  */
-export const otherwiseChanged = (context, kind) => (error) => {
+export const otherwiseChanged = (context, kind, record) => async (error) => {
   if (!(error instanceof Problem) || error.kind !== "version-conflict") throw error;
-  const said = new Problem(`Somebody else changed this ${kind} meanwhile. Nothing was saved; what you typed is still here.`);
-  said.remedy = showNewest(context);
+  const said = new Problem(`${await whoChanged(kind, record)} Nothing was saved; what you typed is still here.`);
+  said.remedy = record?.remedy?.() ?? showNewest(context);
   throw said;
 };

@@ -107,6 +107,14 @@ const FIELDS = {
   joined: "Joined with",
   erased: "A person was erased",
   kept_two: "Said to be somebody else than",
+  title: "Title",
+  starts_at: "Starts",
+  ends_at: "Ends",
+  time_zone: "Time zone",
+  location: "Where",
+  description: "Description",
+  recurrence: "Repeats",
+  occurrence: "One occurrence",
 };
 
 /** @param {string} field */
