@@ -93,7 +93,7 @@ types: $(INSTALLED) ## mypy --strict, one distribution after the other
 imports: $(INSTALLED) ## which package may import which
 	@$(BIN)/lint-imports --no-logo
 
-console: ## tsc --checkJs and eslint for the console, where npm is there
+console: ## tsc --checkJs, eslint and unit tests for the console, where npm is there
 	@$(INSTALL_NPM); if ! command -v npm >/dev/null; then \
 		$(call skip,console,npm is not installed, so the console's JavaScript was not checked); \
 	else \

@@ -55,6 +55,6 @@ test("An end in UTC is a day of the event's zone", () => {
 test("The last weekday of a month is a choice where no other follows", () => {
   const last = { ...SUNDAY, day: "2026-04-26" };
   assert.equal(repeatOf("FREQ=MONTHLY;COUNT=4;BYDAY=-1SU", last).kind, "month_last");
-  assert.ok(choicesOf(last.day).some(([kind, words]) => kind === "month_last" && words === "By months, on the last Sunday"));
+  assert.ok(choicesOf(last.day).some(([kind, words]) => kind === "month_last" && words === "Monthly on the last Sunday"));
   assert.ok(!choicesOf(SUNDAY.day).some(([kind]) => kind === "month_last"));
 });

@@ -143,7 +143,7 @@ async function view(context) {
       return h(
         "section",
         { class: "card", "aria-label": "Values" },
-        h("div", { class: "row spread" }, h("span", { class: "row" }), h("span", { class: "quiet small" }, "Changed ", when(event.updated_at))),
+        h("p", { class: "quiet small" }, "Changed ", when(event.updated_at)),
         valuesOf(event),
         admin
           ? h(
@@ -263,7 +263,7 @@ function occurrencesOf(context, event, changed) {
     if (one.cancelled) return h("div", { class: "row" }, action("Bring back", () => bringBack(one), { key: "back", name: `Bring back: ${day}` }));
     return h(
       "div",
-      { class: "row" },
+      { class: "row tied" },
       action("Change", () => change(one), { key: "change", name: `Change: ${day}` }),
       action("Take out", () => takeOut(one), { key: "out", name: `Take out: ${day}` }),
     );

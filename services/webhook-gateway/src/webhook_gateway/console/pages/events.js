@@ -5,7 +5,7 @@ import { h } from "../parts/dom.js";
 import { downloads } from "../parts/download.js";
 import { eventOf, extentOf, repeatsOf } from "../parts/event.js";
 import { chips, list } from "../parts/list.js";
-import { heading, when } from "../parts/look.js";
+import { heading } from "../parts/look.js";
 import { part } from "../parts/part.js";
 import { searchBox } from "../parts/search.js";
 
@@ -30,12 +30,12 @@ async function listed(context) {
   const q = query.get("q");
   const events = list(context, {
     caption: "Events by title",
-    columns: ["Title", "When", "Repeats", "Where", "Changed"],
+    columns: ["Title", "When", "Repeats", "Where"],
     noun: ["event", "events"],
     load: (after, limit) => get("/calendar/events", { after, limit, q: query.get("q") }, signal),
     id: (/** @type {EventSummary} */ event) => event.id,
     href: (event) => at`/events/${event.id}`,
-    cells: (event) => [event.title, extentOf(event), repeatsOf(event), event.location, when(event.updated_at)],
+    cells: (event) => [event.title, extentOf(event), repeatsOf(event), event.location],
     file: downloads("/calendar/events.csv", { q }),
     follows: ["/calendar/events"],
     onFact: (fact) => {
@@ -49,7 +49,7 @@ async function listed(context) {
         : [
             h("h2", {}, "No events yet"),
             h("p", {}, "Events of your church are listed here by their title, single ones and series, and in the month on the days on which they take place."),
-            admin ? h("p", {}, h("a", { href: "/events/new" }, "Add an event")) : h("p", {}, "Administrators add them."),
+            admin ? h("p", {}, h("a", { href: "/events/new" }, "Add the first event")) : h("p", {}, "Administrators add them."),
             connecting(context),
           ],
   });

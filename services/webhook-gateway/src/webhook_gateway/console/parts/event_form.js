@@ -143,7 +143,7 @@ function repeatFields(event, firstDay) {
   const kinds = field("Repeats", "recurrence", { options: choicesOf(begin.day), value: repeat.kind });
   const kind = /** @type {HTMLSelectElement} */ (kinds.querySelector("select"));
   const interval = field("Every", "interval", { type: "number", min: 1, max: 1000, required: true, value: repeat.interval });
-  const ends = field("Ends", "ends", { options: [["last", "On a day"], ["times", "After a number of times"]], value: repeat.ends });
+  const ends = field("Series ends", "ends", { options: [["last", "On a day"], ["times", "After a number of times"]], value: repeat.ends });
   const end = /** @type {HTMLSelectElement} */ (ends.querySelector("select"));
   const last = h("fieldset", {}, field("Last day of the series", "last", { type: "date", required: true, max: "9999-12-31", value: repeat.last }));
   const times = h("fieldset", {}, field("How many times", "times", { type: "number", min: 1, max: 1000, required: true, value: repeat.times }));

@@ -65,8 +65,11 @@ const same = ({ old, new: now }) => plain(old) !== "" && JSON.stringify(old) ===
 /** @param {HistoryEntry} entry */
 const addedHere = ({ field, new: now }) => field === "created" && now === true;
 
+/** What no value is called. @type {Record<string, string>} */
+const NOTHING = { members: "not in the family", families: "not in the family", occurrence: "as the series" };
+
 /** @param {HistoryEntry} entry */
-const nothing = (entry) => entry.field !== "erased" && !addedHere(entry) && h("span", { class: "quiet" }, entry.field === "members" || entry.field === "families" ? "not in the family" : "empty");
+const nothing = (entry) => entry.field !== "erased" && !addedHere(entry) && h("span", { class: "quiet" }, NOTHING[entry.field] ?? "empty");
 
 /** @param {HistoryEntry} entry */
 function changedField(entry) {

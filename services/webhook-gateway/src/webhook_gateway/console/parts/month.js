@@ -142,8 +142,8 @@ export async function showMonth(context) {
   }
 
   function focusDay() {
-    const cell = place.querySelector(`td[data-key="${active}"]`);
-    if (cell instanceof HTMLElement) cell.focus();
+    const button = place.querySelector(`td[data-key="${active}"] .date`);
+    if (button instanceof HTMLElement) button.focus();
   }
 
   /** @param {string} day */
@@ -179,15 +179,17 @@ export async function showMonth(context) {
       "td",
       {
         key: day,
-        tabindex,
         class: day.startsWith(month) ? null : "outside",
         "aria-current": now && "date",
-        "aria-label": `${fullDay(day)}${now ? ", today" : ""}, ${events.length > 0 ? count(events.length, "event") : "no events"}`,
         onclick: (/** @type {MouseEvent} */ event) => {
           if (!(/** @type {Element} */ (event.target).closest("a"))) void openDay(day);
         },
       },
-      h("span", { class: "date" }, String(Number(day.slice(8))), now ? h("strong", { class: "small" }, " Today") : null),
+      h(
+        "button",
+        { type: "button", class: "date", tabindex, "aria-label": `${fullDay(day)}${now ? ", today" : ""}, ${events.length > 0 ? count(events.length, "event") : "no events"}` },
+        String(Number(day.slice(8))),
+      ),
       ...places.slice(0, MOST).map((one, lane) =>
         one
           ? h(
@@ -220,7 +222,6 @@ export async function showMonth(context) {
       PageUp: () => move(monthsLater(day, -1)),
       PageDown: () => move(monthsLater(day, 1)),
     };
-    if (target.localName === "td") Object.assign(keys, { Enter: () => openDay(day), " ": () => openDay(day) });
     const act = keys[event.key];
     if (!act) return;
     event.preventDefault();

@@ -174,12 +174,12 @@ export function choicesOf(first) {
   const weekday = weekdayName(weekdayOf(first));
   return [
     ["", "Does not repeat"],
-    ["day", "By days"],
-    ["week", "By weeks"],
-    ["month_day", `By months, on day ${Number(first.slice(8))}`],
-    ["month_weekday", `By months, on the ${ordinal(placeOf(first))} ${weekday}`],
-    ...(isLastOfMonth(first) ? [/** @type {[Repeat["kind"], string]} */ (["month_last", `By months, on the last ${weekday}`])] : []),
-    ["year", "By years"],
+    ["day", "Daily"],
+    ["week", "Weekly"],
+    ["month_day", `Monthly on day ${Number(first.slice(8))}`],
+    ["month_weekday", `Monthly on the ${ordinal(placeOf(first))} ${weekday}`],
+    ...(isLastOfMonth(first) ? [/** @type {[Repeat["kind"], string]} */ (["month_last", `Monthly on the last ${weekday}`])] : []),
+    ["year", "Yearly"],
     ["rule", "By a rule of its own"],
   ];
 }
