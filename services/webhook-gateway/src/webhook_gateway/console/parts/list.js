@@ -91,7 +91,8 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
       },
       ...cells(item).map((cell, position) =>
         position === 0
-          ? h("th", { scope: "row" }, address ? h("a", { href: address, "data-row": true }, cell) : cell)
+          ? // Load more and Back focus it where it has no link.
+            h("th", { scope: "row", tabindex: address ? null : "-1" }, address ? h("a", { href: address, "data-row": true }, cell) : cell)
           : h("td", { "data-label": columns[position] || null }, cell),
       ),
     );
@@ -218,7 +219,6 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
     const found = rows.reveal(key);
     const link = found?.querySelector("a[data-row]") ?? found?.querySelector("th");
     if (!(link instanceof HTMLElement)) return;
-    if (link.localName === "th") link.setAttribute("tabindex", "-1");
     link.focus({ preventScroll: true });
     link.scrollIntoView({ block: "center" });
   }
