@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pages import Windows, accessible, shot, tab_to, typed
+from pages import Windows, accessible, shot, tab_to, typed, words_are_whole
 from playwright.sync_api import Locator, Page, expect
 
 from local_stack.church import Church
@@ -189,6 +189,7 @@ def test_a_month_by_keys(page: Page, ours: Church) -> None:
 def test_the_list_is_searched_and_a_row_opened(page: Page) -> None:
     page.goto("/events")
     expect(page.get_by_text("9 events")).to_be_visible()
+    words_are_whole(page, page.get_by_role("table"), (740, 900, 1280))
     accessible(page)
     shot(page, "events-list")
     search = page.get_by_role("searchbox", name="Search events")
@@ -258,6 +259,14 @@ def test_a_change_elsewhere_loses_no_input(page: Page, window_of: Windows, ours:
     expect(other.get_by_role("heading", name="Sunday worship", level=1)).to_be_visible()
     expect(other.get_by_role("rowheader", name=re.compile("^Sun, May 10, 2099"))).to_be_focused()
     expect(month.get_by_role("link", name=re.compile("Sunday worship"))).to_have_count(3)
+    # What would move under the pointer waits for a button.
+    month.get_by_role("gridcell", name=re.compile("April 22")).hover()
+    ours.call("DELETE", f"/calendar/events/{only(ours, 'Youth camp')['id']}")
+    expect(month.get_by_text("Updated just now")).to_be_visible()
+    expect(month.get_by_role("link", name="Youth camp")).to_have_count(5)
+    month.get_by_role("button", name="Show", exact=True).press("Enter")
+    expect(month.get_by_role("link", name="Youth camp")).to_have_count(0)
+    expect(month.get_by_text("10 occurrences in April 2099")).to_be_visible()
     title.press("Enter")
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("Nothing was saved; what you typed is still here.")
@@ -284,7 +293,16 @@ def test_a_dialog_that_is_open_survives_a_change(page: Page, ours: Church) -> No
     ours.call("PATCH", f"/calendar/events/{event['id']}/occurrences/20990503T090000", json={"location": "Park"})
     expect(row).to_contain_text("Park")
     dialog.get_by_role("textbox", name="Title").press("Enter")
-    expect(dialog.get_by_role("heading", name=re.compile("^Change"))).to_be_visible()
+    alert = dialog.get_by_role("alert")
+    expect(alert).to_contain_text("Ada Moreno changed one occurrence meanwhile. Nothing was saved")
+    expect(dialog.get_by_role("textbox", name="Title")).to_have_value("Picnic")
+    accessible(page)
+    shot(page, "occurrence-conflict")
+    tab_until(page, alert.get_by_role("button", name="Show it as it is now")).press("Enter")
+    expect(dialog).to_have_count(0)
+    expect(row).to_contain_text("Park")
+    expect(row.get_by_role("button", name=re.compile("^Change"))).to_be_focused()
+    assert [one["title"] for one in only(ours, "Worship")["occurrences"]] == [None] * 9
 
 
 def test_a_narrow_screen_has_an_agenda(page: Page) -> None:
@@ -295,7 +313,7 @@ def test_a_narrow_screen_has_an_agenda(page: Page) -> None:
     page.set_viewport_size({"width": 320, "height": 256})
     expect(page.get_by_role("heading", name="Sunday, April 12, 2099", level=3)).to_be_visible()
     expect(page.get_by_role("grid")).to_have_count(0)
-    for address in (MONTH, "/events", f"/events/new"):
+    for address in (MONTH, "/events", "/events/new"):
         page.goto(address)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         accessible(page)
@@ -321,3 +339,12 @@ def test_a_series_is_deleted_after_it_is_told_what_goes(page: Page, ours: Church
     expect(page.get_by_role("heading", name="Events", level=1)).to_be_focused()
     page.goto(f"/events/{event['id']}")
     expect(page.get_by_role("heading", name="There is no such event")).to_be_visible()
+
+
+def test_the_card_of_a_connected_calendar_leads_to_the_events(page: Page, connected: Church, number: int) -> None:
+    before = connected.control.organizations()[: number - 1]
+    connected.connect("calendar", login=sum(len(one["logins"]) for one in before))
+    page.goto("/integrations")
+    card = page.get_by_role("region", name="Planning Center Calendar")
+    card.get_by_role("link", name="View events").press("Enter")
+    expect(page.get_by_role("heading", name="Events", level=1)).to_be_focused()

@@ -100,7 +100,7 @@ async function edit(context) {
     heading(`Edit ${event.title}`),
     moved,
     event.recurrence
-      ? h("p", { class: "quiet" }, "All occurrences change.", own > 0 ? ` ${count(own, "occurrence was", "occurrences were")} changed alone, and keep${own === 1 ? "s" : ""} that where the series still has the day.` : "")
+      ? h("p", { class: "quiet" }, "All occurrences change.", own > 0 ? ` ${count(own, "occurrence that was changed alone keeps its", "occurrences that were changed alone keep their")} own values, where the series still has the day.` : "")
       : "",
     made.form,
   );
@@ -245,7 +245,7 @@ function occurrencesOf(context, event, changed) {
   const path = at`/calendar/events/${event.id}`;
   const occurrences = list(context, {
     caption: "Occurrences",
-    columns: ["When", "Title", "Where", "State", ...(admin ? [""] : [])],
+    columns: ["When", "Title and place", "State", ...(admin ? [""] : [])],
     noun: ["occurrence", "occurrences"],
     load: async (after, limit) => {
       const from = Number(after);
@@ -253,7 +253,7 @@ function occurrencesOf(context, event, changed) {
       return { items: order.slice(from, next), next: next < order.length ? String(next) : null, total: order.length };
     },
     id: (/** @type {Occurrence} */ one) => one.key,
-    cells: (one) => [whenOf(one, event.time_zone), one.title, one.location, stateOf(one), ...(admin ? [buttons(one)] : [])],
+    cells: (one) => [whenOf(one, event.time_zone), [one.title, one.location].filter(Boolean).join(", "), stateOf(one), ...(admin ? [buttons(one)] : [])],
     empty: () => null,
   });
 
@@ -273,11 +273,12 @@ function occurrencesOf(context, event, changed) {
    * @param {Occurrence} one
    * @param {Record<string, unknown>} body
    * @param {string} sentence
+   * @param {EventDetails} seen the event as the person saw it
    * @param {() => HTMLElement} [remedy] shows the newest values
    */
-  async function set(one, body, sentence, remedy = () => action("Show it as it is now", () => changed(null))) {
-    const record = { path, since: event.updated_at, remedy };
-    const saved = await patch(at`/calendar/events/${event.id}/occurrences/${one.key}`, { ...body, version: event.version }).catch(otherwiseChanged(context, "event", record));
+  async function set(one, body, sentence, seen, remedy = () => action("Show it as it is now", () => changed(null))) {
+    const record = { path, since: seen.updated_at, remedy };
+    const saved = await patch(at`/calendar/events/${event.id}/occurrences/${one.key}`, { ...body, version: seen.version }).catch(otherwiseChanged(context, "event", record));
     await changed(saved);
     await occurrences.reload();
     announce(sentence);
@@ -292,7 +293,7 @@ function occurrencesOf(context, event, changed) {
 
   /** @param {Occurrence} one */
   async function bringBack(one) {
-    await set(one, { cancelled: false }, `${whenOf(one, event.time_zone)} was brought back.`);
+    await set(one, { cancelled: false }, `${whenOf(one, event.time_zone)} was brought back.`, event);
     backTo(one);
   }
 
@@ -305,6 +306,7 @@ function occurrencesOf(context, event, changed) {
 
   /** @param {Occurrence} one */
   async function takeOut(one) {
+    const seen = event;
     const day = whenOf(one, event.time_zone);
     await ask(`Take out ${day}?`, (dialog) => [
       h("p", {}, `${one.title ?? event.title} does not take place then. The other occurrences stay as they are, and this one can be brought back.`),
@@ -315,7 +317,7 @@ function occurrencesOf(context, event, changed) {
         action(
           "Take out",
           async () => {
-            await set(one, { cancelled: true }, `${day} was taken out.`, asItIsNow(dialog));
+            await set(one, { cancelled: true }, `${day} was taken out.`, seen, asItIsNow(dialog));
             dialog.close();
           },
           { class: "primary" },
@@ -327,6 +329,7 @@ function occurrencesOf(context, event, changed) {
 
   /** @param {Occurrence} one */
   async function change(one) {
+    const seen = event;
     await ask(`Change ${whenOf(one, event.time_zone)}`, (dialog) => {
       const form = h(
         "form",
@@ -336,7 +339,7 @@ function occurrencesOf(context, event, changed) {
             submitted.preventDefault();
             void work(form, async () => {
               const body = occurrenceBody(readOccurrence(form), untouched, event.time_zone);
-              if (Object.keys(body).length > 0) await set(one, body, "Saved.", asItIsNow(dialog));
+              if (Object.keys(body).length > 0) await set(one, body, "Saved.", seen, asItIsNow(dialog));
               dialog.close();
             });
           },
@@ -349,7 +352,7 @@ function occurrencesOf(context, event, changed) {
           h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"),
           one.moved
             ? action("Back to the series' time", async () => {
-                await set(one, event.all_day ? { first_day: null, last_day: null } : { starts_at: null, ends_at: null }, "It takes place as the series says again.", asItIsNow(dialog));
+                await set(one, event.all_day ? { first_day: null, last_day: null } : { starts_at: null, ends_at: null }, "It takes place as the series says again.", seen, asItIsNow(dialog));
                 dialog.close();
               })
             : null,

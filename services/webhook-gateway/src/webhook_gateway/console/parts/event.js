@@ -17,7 +17,7 @@ export const repeatsOf = (event) => (event.recurrence ? sentenceCase(repeats(eve
 
 /** When an event takes place, or from when to when a series does. @param {EventSummary} event */
 export function extentOf(event) {
-  if (!event.recurrence) return whenOf(event, event.time_zone);
+  if (!event.recurrence) return whenOf(event, event.time_zone, true);
   const [first_day, last_day] = daysOf({ starts_at: event.first_starts_at, ends_at: event.last_ends_at, first_day: null, last_day: null }, event.time_zone);
   return `${whenOf({ ...event, first_day, last_day }, event.time_zone).replace(/, all day$/, "")}: ${count(event.occurrence_count, "occurrence")}`;
 }

@@ -45,6 +45,8 @@ export async function showMonth(context) {
   /** @type {Placed[] | null} */
   let waiting = null;
   let leaving = new AbortController();
+  /** @type {import("./part.js").Part<Placed[]> | null} */
+  let found = null;
   /** The open dialog of a day. @type {{ day: string, rows: HTMLElement } | null} */
   let opened = null;
 
@@ -54,7 +56,9 @@ export async function showMonth(context) {
   const file = h("div", { class: "row" });
   const days = h("p", { class: "quiet small" });
   const fresh = freshLine("This month", () => {
-    if (waiting) take(waiting);
+    if (!waiting) return;
+    take(waiting);
+    found?.show(placed);
   });
 
   /** The first and the last day of the grid. */
@@ -66,7 +70,7 @@ export async function showMonth(context) {
   /** @param {AbortSignal} reading */
   async function read(reading) {
     /** @type {Placed[]} */
-    const found = [];
+    const events = [];
     /** @type {string | null} */
     let after = null;
     do {
@@ -74,11 +78,11 @@ export async function showMonth(context) {
       const page = await get("/calendar/occurrences", { ...bounds(), after, limit: 1000 }, reading);
       for (const item of page.items) {
         const [first, last] = daysOf(item, zone);
-        found.push({ item, first, last });
+        events.push({ item, first, last });
       }
       after = page.next;
     } while (after);
-    return found;
+    return events;
   }
 
   /**
@@ -96,7 +100,7 @@ export async function showMonth(context) {
     draw();
     const reading = AbortSignal.any([signal, leaving.signal]);
     let first = true;
-    const found = part({
+    found = part({
       signal: reading,
       follows: ["/calendar/occurrences"],
       skeleton: () => h("p", { class: "quiet" }, `Reading ${monthName(month)}.`),
@@ -195,7 +199,7 @@ export async function showMonth(context) {
           ? h(
               "a",
               { key: keyOf(one.item), href: addressOf(one.item), tabindex, title: one.item.title, class: ["entry", one.first < day && "before", one.last > day && "after"].filter(Boolean).join(" ") },
-              one.item.all_day || one.first < day ? null : h("span", { class: "small" }, `${clockTime(one.item.starts_at, zone)} `),
+              one.item.all_day || one.first < day ? null : h("span", { class: "small" }, `${clockTime(one.item.starts_at, zone, true)} `),
               one.item.title,
               one.first < day ? h("span", { class: "hidden-visually" }, ", goes on") : null,
             )

@@ -105,8 +105,9 @@ export function whenOf({ starts_at, ends_at, first_day, last_day }, zone, named 
   return range({ ...DATE, ...CLOCK, timeZone: zone, ...(named ? { timeZoneName: "short" } : {}) }, starts_at, ends_at);
 }
 
-/** "9:00 AM". @param {string} at @param {string} zone */
-export const clockTime = (at, zone) => new Intl.DateTimeFormat(undefined, { ...CLOCK, timeZone: zone }).format(new Date(at));
+/** "9:00 AM"; short "9 AM". @param {string} at @param {string} zone @param {boolean} [short] */
+export const clockTime = (at, zone, short = false) =>
+  new Intl.DateTimeFormat(undefined, { ...(short && localOf(at, zone).slice(14, 16) === "00" ? { hour: "numeric" } : CLOCK), timeZone: zone }).format(new Date(at));
 
 /** "Sunday, April 5, 2026". @param {string} day */
 export const fullDay = (day) => new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeZone: "UTC" }).format(new Date(day));
