@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { lanes, weeksOf } from "../../src/webhook_gateway/console/parts/lanes.js";
-import { daysOf, instantOf, isZone, localOf, monthsLater, shifted } from "../../src/webhook_gateway/console/parts/times.js";
+import { daysOf, instantOf, isZone, localOf, monthsLater, shifted, whenOf, zoneName } from "../../src/webhook_gateway/console/parts/times.js";
 
 const NEW_YORK = "America/New_York";
 
@@ -26,6 +26,12 @@ test("A time that clocks show once goes there and back", () => {
       assert.equal(localOf(instantOf(local, zone).at, zone), local);
     }
   }
+});
+
+test("Times in a zone that is newer than the browser are those of UTC, and say so", () => {
+  const morning = { starts_at: "2026-04-05T09:00:00Z", ends_at: "2026-04-05T10:00:00Z", first_day: null, last_day: null };
+  assert.match(whenOf(morning, "Mars/Olympus", true), /9:00.*10:00.*UTC/);
+  assert.equal(zoneName("Mars/Olympus"), "Mars/Olympus");
 });
 
 test("Zones are names of places", () => {

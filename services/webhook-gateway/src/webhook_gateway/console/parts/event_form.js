@@ -97,11 +97,13 @@ export function eventFields(event, day) {
   const allDay = h("input", { type: "checkbox", name: "all_day", id: "f-all_day", checked: event?.all_day });
   const { timed, days, clocks } = spanFields(event, Boolean(event?.all_day), () => zone.value.trim(), day);
   const repeat = repeatFields(event, firstDay);
-  zone.addEventListener("input", () => {
-    zone.setCustomValidity(isZone(zone.value.trim()) ? "" : "There is no time zone of this name.");
+  const check = () => {
+    zone.setCustomValidity(isZone(zone.value.trim()) ? "" : "This browser knows no time zone of this name: choose another one.");
     showValidity(zone, ZONE);
     clocks();
-  });
+  };
+  zone.addEventListener("input", check);
+  check();
   allDay.addEventListener("change", () => {
     // What was chosen in one kind holds in the other.
     const [start, end, first, last] = /** @type {HTMLInputElement[]} */ ([...timed.querySelectorAll("input"), ...days.querySelectorAll("input")]);

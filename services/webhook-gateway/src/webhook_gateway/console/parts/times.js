@@ -4,31 +4,40 @@
 
 const DAY_MS = 86_400_000;
 
-/** @type {Map<string, Intl.DateTimeFormat>} */
-const CLOCKS = new Map();
+/** Formats are expensive to make. @type {Map<string, Intl.DateTimeFormat>} */
+const FORMATS = new Map();
+
+/** @param {Intl.DateTimeFormatOptions} options @param {string} [locale] */
+function format(options, locale) {
+  const key = `${locale} ${JSON.stringify(options)}`;
+  const made = FORMATS.get(key) ?? new Intl.DateTimeFormat(locale, options);
+  FORMATS.set(key, made);
+  return made;
+}
 
 /** The zone of this computer. */
 export const ownZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-/** @param {string} zone */
+/** @type {Map<string, boolean>} */
+const ZONES = new Map();
+
+/** Whether this browser knows a zone of this name. @param {string} zone */
 export function isZone(zone) {
-  try {
-    return zone !== "" && !/^[+-]/.test(zone) && clockOf(zone) !== null;
-  } catch {
-    return false;
+  if (!ZONES.has(zone)) {
+    try {
+      ZONES.set(zone, zone !== "" && !/^[+-]/.test(zone) && Boolean(new Intl.DateTimeFormat("en-US", { timeZone: zone })));
+    } catch {
+      ZONES.set(zone, false);
+    }
   }
+  return Boolean(ZONES.get(zone));
 }
 
-/** @param {string} zone */
-function clockOf(zone) {
-  const known = CLOCKS.get(zone);
-  if (known) return known;
-  /** @type {Intl.DateTimeFormatOptions} */
-  const digits = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" };
-  const clock = new Intl.DateTimeFormat("en-US", { ...digits, hourCycle: "h23", calendar: "gregory", numberingSystem: "latn", timeZone: zone });
-  CLOCKS.set(zone, clock);
-  return clock;
-}
+/** A zone that this browser knows: UTC for one that is newer. @param {string} zone */
+const known = (zone) => (isZone(zone) ? zone : "UTC");
+
+/** @type {Intl.DateTimeFormatOptions} */
+const DIGITS = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", calendar: "gregory", numberingSystem: "latn" };
 
 /**
  * The local time that clocks in a zone show at an instant, as the value of a `datetime-local` field.
@@ -36,7 +45,7 @@ function clockOf(zone) {
  * @param {string} zone
  */
 export function localOf(at, zone) {
-  const part = Object.fromEntries(clockOf(zone).formatToParts(new Date(at)).map(({ type, value }) => [type, value]));
+  const part = Object.fromEntries(format({ ...DIGITS, timeZone: known(zone) }, "en-US").formatToParts(new Date(at)).map(({ type, value }) => [type, value]));
   const seconds = part.second === "00" ? "" : `:${part.second}`;
   return `${String(part.year).padStart(4, "0")}-${part.month}-${part.day}T${part.hour}:${part.minute}${seconds}`;
 }
@@ -92,7 +101,7 @@ export function daysOf({ starts_at, ends_at, first_day, last_day }, zone) {
 }
 
 /** @param {Intl.DateTimeFormatOptions} options @param {string} first @param {string} last */
-const range = (options, first, last) => new Intl.DateTimeFormat(undefined, options).formatRange(new Date(first), new Date(last));
+const range = (options, first, last) => format(options).formatRange(new Date(first), new Date(last));
 
 /** @type {Intl.DateTimeFormatOptions} */
 const DATE = { weekday: "short", year: "numeric", month: "short", day: "numeric" };
@@ -102,27 +111,27 @@ const CLOCK = { hour: "numeric", minute: "2-digit" };
 /** When something takes place, by the clocks of a zone. @param {Span} span @param {string} zone @param {boolean} [named] with the zone's short name */
 export function whenOf({ starts_at, ends_at, first_day, last_day }, zone, named = false) {
   if (first_day && last_day) return `${range({ ...DATE, timeZone: "UTC" }, first_day, last_day)}, all day`;
-  return range({ ...DATE, ...CLOCK, timeZone: zone, ...(named ? { timeZoneName: "short" } : {}) }, starts_at, ends_at);
+  return range({ ...DATE, ...CLOCK, timeZone: known(zone), ...(named ? { timeZoneName: "short" } : {}) }, starts_at, ends_at);
 }
 
 /** "9:00 AM"; short "9 AM". @param {string} at @param {string} zone @param {boolean} [short] */
 export const clockTime = (at, zone, short = false) =>
-  new Intl.DateTimeFormat(undefined, { ...(short && localOf(at, zone).slice(14, 16) === "00" ? { hour: "numeric" } : CLOCK), timeZone: zone }).format(new Date(at));
+  format({ ...(short && localOf(at, zone).slice(14, 16) === "00" ? { hour: "numeric" } : CLOCK), timeZone: known(zone) }).format(new Date(at));
 
 /** "Sunday, April 5, 2026". @param {string} day */
-export const fullDay = (day) => new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeZone: "UTC" }).format(new Date(day));
+export const fullDay = (day) => format({ dateStyle: "full", timeZone: "UTC" }).format(new Date(day));
 
 /** "April 2026". @param {string} month `2026-04` */
-export const monthName = (month) => new Intl.DateTimeFormat(undefined, { month: "long", year: "numeric", timeZone: "UTC" }).format(new Date(`${month}-01`));
+export const monthName = (month) => format({ month: "long", year: "numeric", timeZone: "UTC" }).format(new Date(`${month}-01`));
 
 /** The name of a weekday. @param {number} weekday 0 for Sunday @param {"long" | "short"} [length] */
 export const weekdayName = (weekday, length = "long") =>
-  new Intl.DateTimeFormat(undefined, { weekday: length, timeZone: "UTC" }).format(new Date(Date.UTC(2023, 0, 1 + weekday)));
+  format({ weekday: length, timeZone: "UTC" }).format(new Date(Date.UTC(2023, 0, 1 + weekday)));
 
 /** "Eastern Time (America/New_York)". @param {string} zone */
 export function zoneName(zone) {
   if (!isZone(zone) || zone === "UTC") return zone;
-  const name = new Intl.DateTimeFormat(undefined, { timeZone: zone, timeZoneName: "longGeneric" }).formatToParts().find(({ type }) => type === "timeZoneName")?.value;
+  const name = format({ timeZone: zone, timeZoneName: "longGeneric" }).formatToParts().find(({ type }) => type === "timeZoneName")?.value;
   return name && name !== zone ? `${name} (${zone})` : zone;
 }
 
