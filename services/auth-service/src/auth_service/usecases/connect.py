@@ -72,24 +72,16 @@ def _hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
+@dataclass(frozen=True, slots=True)
 class Connecting:
     """The consent flow."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        sessions: Sessions,
-        vendor: PlanningCenter,
-        vault: Vault,
-        refresher: Refresher,
-        clock: Clock,
-    ) -> None:
-        self._settings = settings
-        self._sessions = sessions
-        self._vendor = vendor
-        self._vault = vault
-        self._refresher = refresher
-        self._clock = clock
+    _settings: Settings
+    _sessions: Sessions
+    _vendor: PlanningCenter
+    _vault: Vault
+    _refresher: Refresher
+    _clock: Clock
 
     async def begin(self, session: AsyncSession, user: UserIdentity, product: Product, browser: str | None) -> Begun:
         """The consent page's address. `browser`: secret of an earlier attempt, which then stays valid too."""

@@ -6,7 +6,7 @@ is idempotent.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -43,24 +43,16 @@ _UNUSED = ~exists().where(Connection.grant_id == OAuthGrant.id)
 RETRY_AFTER_SECONDS = (1, 2, 5, 10)
 
 
+@dataclass(frozen=True, slots=True)
 class Disconnecting:
     """The sequence of a disconnect."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        sessions: Sessions,
-        vendor: PlanningCenter,
-        vault: Vault,
-        locks: GrantLocks,
-        clock: Clock,
-    ) -> None:
-        self._settings = settings
-        self._sessions = sessions
-        self._vendor = vendor
-        self._vault = vault
-        self._locks = locks
-        self._clock = clock
+    _settings: Settings
+    _sessions: Sessions
+    _vendor: PlanningCenter
+    _vault: Vault
+    _locks: GrantLocks
+    _clock: Clock
 
     async def begin(self, session: AsyncSession, user: UserIdentity, product: Product) -> DisconnectReceipt:
         """Turn the connection to *closing*. A repeat joins the disconnect in progress or shows the last receipt."""

@@ -1,5 +1,6 @@
 """Access leases: tokens for services to hold in memory. No transaction is open during a request to Planning Center."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
@@ -23,17 +24,15 @@ _SENTENCES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
 class Leases:
     """Lends tokens."""
 
-    def __init__(
-        self, settings: Settings, sessions: Sessions, refresher: Refresher, vault: Vault, clock: Clock
-    ) -> None:
-        self._settings = settings
-        self._sessions = sessions
-        self._refresher = refresher
-        self._vault = vault
-        self._clock = clock
+    _settings: Settings
+    _sessions: Sessions
+    _refresher: Refresher
+    _vault: Vault
+    _clock: Clock
 
     async def lease(self, caller: str, request: LeaseRequest) -> AccessLease:
         """Forbidden, StateForbids (`not-connected`, `reconnect-required`, `closing`) or VendorAway if there is none."""

@@ -18,6 +18,7 @@ lock's connection breaks, two replicas may refresh at once: each writes its resu
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import asyncpg
@@ -92,25 +93,17 @@ class GrantLocks:
             raise ConnectionError("PostgreSQL does not answer") from error
 
 
+@dataclass(frozen=True, slots=True)
 class Refresher:
     """Renews tokens, one instance per process; tasks in `_running` outlive the request that began them."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        sessions: Sessions,
-        vendor: PlanningCenter,
-        vault: Vault,
-        locks: GrantLocks,
-        clock: Clock,
-    ) -> None:
-        self._settings = settings
-        self._sessions = sessions
-        self._vendor = vendor
-        self._vault = vault
-        self._locks = locks
-        self._clock = clock
-        self._running: dict[UUID, asyncio.Task[OAuthGrant | None]] = {}
+    _settings: Settings
+    _sessions: Sessions
+    _vendor: PlanningCenter
+    _vault: Vault
+    _locks: GrantLocks
+    _clock: Clock
+    _running: dict[UUID, asyncio.Task[OAuthGrant | None]] = field(default_factory=dict)
 
     async def refresh(self, grant_id: UUID, stale_generation: int) -> OAuthGrant | None:
         """The grant with tokens newer than `stale_generation`; None if the grant has ended or is gone.
