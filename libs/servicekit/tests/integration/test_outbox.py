@@ -24,7 +24,7 @@ from servicekit.kafka.outbox import CHANNEL, Relay, append, append_all, transact
 from servicekit.kafka.producer import KafkaUnavailable, Producer, Record
 from servicekit.kafka.provision import provision
 from servicekit.telemetry import METRICS
-from servicekit.testing import eventually
+from servicekit.testing import eventually, statements
 from servicekit.testing.time import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -368,11 +368,10 @@ async def _is_empty(engine: AsyncEngine) -> bool:
 
 
 async def test_five_hundred_events_in_three_round_trips(engine: AsyncEngine, sessions: Sessions) -> None:
-    statements: list[str] = []
-    event.listen(engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
-    async with sessions.begin() as session:
-        await append_all(session, [note_event("org-many", f"many-{n}", 1) for n in range(500)])
-    assert len(statements) <= 3, statements
+    with statements(engine) as sent:
+        async with sessions.begin() as session:
+            await append_all(session, [note_event("org-many", f"many-{n}", 1) for n in range(500)])
+    assert len(sent) <= 3, sent
     async with engine.connect() as connection:
         rows = (await connection.execute(select(OUTBOX).order_by(OUTBOX.c.id))).all()
     assert [row.key for row in rows] == [f"many-{n}" for n in range(500)], "the order of the list is the order of ids"

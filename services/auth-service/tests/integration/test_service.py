@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -11,7 +10,6 @@ from auth_support import Auth, Facts, environment, make_settings, new_church
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
-from sqlalchemy import event
 
 from auth_service.config import Settings
 from auth_service.main import create_app
@@ -23,7 +21,7 @@ from contracts.routes import routes_of
 from contracts.values import AUTH_SERVICE
 from servicekit.db.retention import PIECE
 from servicekit.local import LocalPostgres
-from servicekit.testing import Databases, assert_migrated, assert_wiring, eventually, serve
+from servicekit.testing import Databases, assert_migrated, assert_wiring, eventually, serve, statements
 
 
 @pytest.fixture
@@ -73,16 +71,10 @@ async def test_old_attempts_are_forgotten_in_pieces(app: FastAPI, auth: Auth) ->
         2 * PIECE + 2,
     )
     runtime = app.state.runtime
-    pieces: list[str] = []
-
-    def note(*of_cursor: Any) -> None:
-        if "DELETE" in of_cursor[2]:
-            pieces.append(of_cursor[2])
-
-    event.listen(runtime.engine.sync_engine, "before_cursor_execute", note)
-    await forget_old_attempts(runtime.sessions, runtime.clock, auth.settings)
+    with statements(runtime.engine) as sent:
+        await forget_old_attempts(runtime.sessions, runtime.clock, auth.settings)
     await runtime.engine.dispose()
-    assert len(pieces) == 2
+    assert sum("DELETE" in statement for statement, _ in sent) == 2
     left = "SELECT count(*) AS n FROM authorization_attempt WHERE organization_id = 'church-pieces'"
     assert (await auth.sql(left))[0]["n"] == PIECE + 1
     await auth.sql("DELETE FROM authorization_attempt WHERE organization_id = 'church-pieces'")

@@ -10,7 +10,6 @@ from itertools import count
 from typing import Any, Final
 
 import httpx
-import orjson
 import pytest
 import pytest_asyncio
 import stamina
@@ -25,8 +24,8 @@ from calendar_sync.usecases import polling
 from calendar_sync.usecases.connections import connection_changed
 from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionRevoked
 from pco_simulator.testing import Control, SimulatorProcess
-from servicekit.db.tables import OUTBOX
-from servicekit.testing import Databases, FakeClock, KeyRing, serve
+from servicekit.testing import Databases, FakeClock, KeyRing, serve, unstarted
+from servicekit.testing.facts import take
 from synckit.testing.jobs import work_off
 from synckit.testing.lender import Grant, Lender, lending
 
@@ -73,12 +72,8 @@ async def quiet(database: str, databases: Databases, keys: KeyRing) -> AsyncIter
     settings = keys.settings(
         Settings, database_url=database, kafka="127.0.0.1:1", log_level="WARNING", auth_service_url=NOBODY
     )
-    app = create_app(settings)
-    async with open_resources(app.state.runtime) as own:
-        app.state.resources = own
+    async with unstarted(create_app(settings), open_resources) as app:
         yield app
-    await app.state.runtime.engine.dispose()
-    await app.state.runtime.http.aclose()
 
 
 class Church:
@@ -120,13 +115,7 @@ class Church:
 
     async def facts(self) -> list[tuple[str, str, Any]]:
         """Takes what is in the outbox: (type, key, body), body None for a tombstone."""
-        async with self.app.state.runtime.sessions.begin() as session:
-            rows = (await session.execute(select(OUTBOX).order_by(OUTBOX.c.id))).all()
-            await session.execute(OUTBOX.delete())
-        return [
-            (row.headers["ce_type"], row.key, orjson.loads(row.value) if row.value is not None else None)
-            for row in rows
-        ]
+        return await take(self.app.state.runtime.sessions)
 
     async def rows(self, table: Any) -> list[Any]:
         async with self.app.state.runtime.sessions.begin() as session:
@@ -311,9 +300,7 @@ async def linked(
         pco_base_url=simulator.base_url,
         pco_staleness_horizon_seconds=HORIZON.total_seconds(),
     )
-    app = create_app(settings, clock=clock)
-    async with open_resources(app.state.runtime) as own:
-        app.state.resources = own
+    async with unstarted(create_app(settings, clock=clock), open_resources) as app:
         here = Church(app, keys)
         made = Linked(here, token_of(simulator, next(churches)), simulator.control, clock, lender.grants)
         await made.connected()
@@ -323,5 +310,3 @@ async def linked(
         stamina.set_testing(False)
         simulator.control.clear_faults()
         await here.http.aclose()
-    await app.state.runtime.engine.dispose()
-    await app.state.runtime.http.aclose()

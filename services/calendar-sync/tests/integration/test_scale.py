@@ -7,13 +7,13 @@ from uuid import UUID
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from calendar_sync.storage.events import locked
 from calendar_sync.usecases import events, occurrences
 from contracts.http.calendar import EventQuery, OccurrenceQuery
-from servicekit.testing import Databases
+from servicekit.testing import Databases, statements
 
 MANY: Final = 50_000
 _FILL: Final = (
@@ -122,18 +122,10 @@ def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("asked", ASKED)
 async def test_a_page_reads_its_indexes(engine: AsyncEngine, asked: str) -> None:
     ask, indexes, most = ASKED[asked]
-    sent: list[tuple[str, Any]] = []
-
-    def note(_: object, __: object, statement: str, values: Any, *___: object) -> None:
-        sent.append((statement, values))
-
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
-    try:
+    with statements(engine) as sent:
         async with AsyncSession(engine) as session:
             answer = await ask(session)
             assert asked == "a search" or answer
-    finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
     async with engine.connect() as opened:
         connection: Any = (await opened.get_raw_connection()).driver_connection
         for statement, values in sent:

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from conflict_service.storage import queries
 from contracts.http.conflicts import ConflictFilter, ConflictState
-from servicekit.testing import Databases
+from servicekit.testing import Databases, statements
 
 MANY = 20_000
 _FILL = """
@@ -30,13 +30,11 @@ _FILL = """
 async def test_open_conflicts_are_counted_in_their_index(databases: Databases, wanted: ConflictFilter) -> None:
     """A generic plan only knows a state that is a literal in the statement."""
     engine = create_async_engine(await databases.create("conflict_service"))
-    sent: list[tuple[str, Any]] = []
-    event.listen(engine.sync_engine, "before_cursor_execute", lambda _, __, *sends: sent.append(sends[:2]))
     async with AsyncSession(engine) as session:
         await session.execute(text(_FILL), {"many": MANY})
         await session.execute(text("ANALYZE conflict"))
-        sent.clear()
-        await queries.count(session, "church", state="open", wanted=wanted)
+        with statements(engine) as sent:
+            await queries.count(session, "church", state="open", wanted=wanted)
         [(statement, values)] = sent
         connection: Any = (await (await session.connection()).get_raw_connection()).driver_connection
         await connection.execute(f"PREPARE counted AS {statement}")
@@ -52,15 +50,13 @@ async def test_open_conflicts_are_counted_in_their_index(databases: Databases, w
 async def test_the_conflict_of_a_record(databases: Databases, state: ConflictState) -> None:
     """Most records have none, which must not need a scan, in a custom plan or a generic one."""
     engine = create_async_engine(await databases.create("conflict_service"))
-    sent: list[tuple[str, Any]] = []
-    event.listen(engine.sync_engine, "before_cursor_execute", lambda _, __, *sends: sent.append(sends[:2]))
     async with AsyncSession(engine) as session:
         await session.execute(text(_FILL), {"many": MANY})
         await session.execute(text("ANALYZE conflict"))
-        sent.clear()
         asked: dict[str, Any] = {"state": state, "wanted": ConflictFilter(record_id="nobody")}
-        await queries.page(session, "church", **asked, by=queries.ANYBODY, after=None, limit=1)
-        await queries.count(session, "church", **asked)
+        with statements(engine) as sent:
+            await queries.page(session, "church", **asked, by=queries.ANYBODY, after=None, limit=1)
+            await queries.count(session, "church", **asked)
         assert len(sent) == 2
         connection: Any = (await (await session.connection()).get_raw_connection()).driver_connection
         for number, (statement, values) in enumerate(sent):

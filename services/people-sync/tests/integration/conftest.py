@@ -14,7 +14,6 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 import httpx
-import orjson
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
@@ -26,9 +25,9 @@ from people_sync.main import create_app
 from people_sync.resources import open_resources
 from people_sync.storage.tables import Connection, Link
 from people_sync.usecases.record.writer import Cause, Writer
-from servicekit.db.tables import OUTBOX
 from servicekit.jobs.worker import JobContext
-from servicekit.testing import Databases, KeyRing, eventually
+from servicekit.testing import Databases, KeyRing, eventually, unstarted
+from servicekit.testing.facts import take
 
 SUPPORT = str(Path(__file__).parents[1] / "support")
 if SUPPORT not in sys.path:
@@ -66,12 +65,8 @@ async def app(database: str, databases: Databases, keys: KeyRing) -> AsyncIterat
     settings = keys.settings(
         Settings, database_url=database, kafka="127.0.0.1:1", auth_service_url="http://auth.test", log_level="WARNING"
     )
-    app = create_app(settings)
-    async with open_resources(app.state.runtime) as own:
-        app.state.resources = own
+    async with unstarted(create_app(settings), open_resources) as app:
         yield app
-    await app.state.runtime.engine.dispose()
-    await app.state.runtime.http.aclose()
 
 
 class Church:
@@ -100,13 +95,7 @@ class Church:
 
     async def events(self) -> list[tuple[str, str, Any]]:
         """Take the outbox's messages: (type, key, body), body None for a tombstone."""
-        async with self.app.state.runtime.sessions.begin() as session:
-            rows = (await session.execute(select(OUTBOX).order_by(OUTBOX.c.id))).all()
-            await session.execute(OUTBOX.delete())
-        return [
-            (row.headers["ce_type"], row.key, orjson.loads(row.value) if row.value is not None else None)
-            for row in rows
-        ]
+        return await take(self.app.state.runtime.sessions)
 
     async def store(self, table: Any, *rows: dict[str, Any]) -> None:
         async with self.app.state.runtime.sessions.begin() as session:

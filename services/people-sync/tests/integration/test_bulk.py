@@ -5,13 +5,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 
 from contracts.events.auth_connection_v1 import ConnectionAuthorized
 from contracts.people import PlanningCenterLink
 from people_sync.storage.sync_tables import Alias, Refresh, Stray
 from people_sync.storage.tables import Effect, FamilyMember, Link, Member
 from people_sync.usecases.connections import connection_changed
+from servicekit.testing import statements
 
 FAMILY = {"external_id": "f1", "name": "Smith", "member_external_ids": ["a", "b"], "primary_contact_external_id": "a"}
 
@@ -301,14 +302,8 @@ async def statements_of(church: Any, *, members: int) -> list[int]:
         for n in range(members // 4)
     ]
     all_of_them = members + len(families)
-    sent: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        sent.append(statement)
-
-    engine, found = church.app.state.runtime.engine.sync_engine, []
-    event.listen(engine, "before_cursor_execute", note)
-    try:
+    found = []
+    with statements(church.app.state.runtime.engine) as sent:
         for expected, last_name in (
             ((all_of_them, 0, 0, 0), "Smith"),
             ((0, 0, all_of_them, 0), "Smith"),
@@ -317,8 +312,6 @@ async def statements_of(church: Any, *, members: int) -> list[int]:
             sent.clear()
             assert counts(await put(church, [one | {"last_name": last_name} for one in people], families)) == expected
             found.append(len(sent))
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
     return found
 
 

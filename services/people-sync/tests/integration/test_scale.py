@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from contracts.http.merged import MergedQuery
 from contracts.http.people import FamilyQuery, HeldQuery, MemberQuery, RunItemQuery, RunQuery
 from people_sync.usecases import directory, families, held, merged_pairs, runs, status
-from servicekit.testing import Databases
+from servicekit.testing import Databases, statements
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -126,18 +126,10 @@ async def engine(databases: Databases) -> AsyncIterator[AsyncEngine]:
 
 @pytest.mark.parametrize("asked", ASKED)
 async def test_no_query_scans_rows_once_per_row(engine: AsyncEngine, asked: str) -> None:
-    sent: list[tuple[str, Any]] = []
-
-    def note(_: object, __: object, statement: str, values: Any, *___: object) -> None:
-        sent.append((statement, values))
-
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
-    try:
+    with statements(engine) as sent:
         async with AsyncSession(engine) as session:
             answer = await ASKED[asked](session)
             assert asked in {"status", "a search for nobody", "local children"} or answer.items
-    finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
     async with engine.connect() as opened:
         connection: Any = (await opened.get_raw_connection()).driver_connection
         for statement, values in sent:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
@@ -16,6 +16,7 @@ from people_sync.storage.sync_tables import Change, Shown
 from people_sync.storage.tables import Effect, FamilyMember
 from people_sync.storage.undo import Scope, anything
 from people_sync.usecases.run import plan
+from servicekit.testing import statements
 
 MANY = 1_000
 FEW_LOOKS = 20
@@ -33,19 +34,10 @@ def dismissed(node: dict[str, Any]) -> Iterator[float]:
 
 async def work_of(app: FastAPI, session: AsyncSession, does: Any) -> int:
     """The number of rows that the statements of `does` read and discarded; its changes are rolled back."""
-    sent: list[tuple[str, Any]] = []
-
-    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        sent.append((statement, parameters))
-
-    engine = app.state.runtime.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
+    with statements(app.state.runtime.engine) as sent:
         async with session.begin_nested() as attempt:
             await does()
             await attempt.rollback()
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
     connection = await session.connection()
     total = 0.0
     for statement, parameters in sent:

@@ -5,7 +5,7 @@ The pytest fixtures are in `servicekit.testing.plugin`, and are available wherev
 
 from servicekit.testing.databases import Databases
 from servicekit.testing.keys import KeyRing
-from servicekit.testing.serving import Served, serve
+from servicekit.testing.serving import Served, serve, unstarted
 from servicekit.testing.statements import statements
 from servicekit.testing.time import FakeClock, eventually
 from servicekit.testing.wiring import assert_migrated, assert_wiring
@@ -20,4 +20,5 @@ __all__ = [
     "eventually",
     "serve",
     "statements",
+    "unstarted",
 ]

@@ -1,8 +1,8 @@
 """A service on a real socket, in the test's own event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -50,6 +50,18 @@ async def serve(
     finally:
         server.should_exit = True
         await running
+
+
+@asynccontextmanager
+async def unstarted(
+    app: FastAPI, open_resources: Callable[[Any], AbstractAsyncContextManager[Any]]
+) -> AsyncIterator[FastAPI]:
+    """The app with its resources but without its lifespan, so that no relay empties the outbox and no worker starts."""
+    async with open_resources(app.state.runtime) as own:
+        app.state.resources = own
+        yield app
+    await app.state.runtime.engine.dispose()
+    await app.state.runtime.http.aclose()
 
 
 def _at(port: int) -> dict[str, Any]:
