@@ -116,9 +116,14 @@ def sam(stack: Stack) -> Iterator[Church]:
         yield church
 
 
-@pytest.fixture(scope="module")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put stories in Chromium last, because Playwright's event loop then keeps the main thread."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium, for the stories of one module."""
+    """Chromium, for all stories: each window has a context of its own."""
     with chromium() as running:
         yield running
 
