@@ -24,6 +24,8 @@ from pco_client.walk import list_all, walk_all
 EVENTS: Final = "/calendar/v2/events"
 INSTANCES: Final = "/calendar/v2/event_instances"
 ORGANIZATION: Final = "/calendar/v2"
+NEW_EVENT: Final = "https://calendar.planningcenteronline.com/events/new"
+"""Where staff create an event (unconfirmed: the path is not documented)."""
 FIELDS: Final = {
     "EventInstance": (
         *("name", "starts_at", "ends_at", "published_starts_at", "published_ends_at", "all_day_event"),
@@ -122,6 +124,15 @@ async def events_named(pco: PlanningCenter, name: str, *, limit: int) -> list[Se
         EVENTS, Query(where=(Where("name", f"%{name}%"),), fields={"Event": FIELDS["Event"]}, per_page=limit)
     )
     return [seen(row) for row in page.data if _ID.fullmatch(row.id)]
+
+
+async def events_called(pco: PlanningCenter, name: str) -> list[tuple[str, datetime | None]]:
+    """Ids of the events with just this name, and when each was created."""
+    query = Query(where=(Where("name", name),), fields={"Event": ("name", "created_at")})
+    page = await list_all(pco, EVENTS, query)
+    return [
+        (row.id, row.created_at) for row in page.data if _ID.fullmatch(row.id) and row.attributes.get("name") == name
+    ]
 
 
 def met_on(rows: Sequence[Resource], included: Included) -> Iterator[Met]:

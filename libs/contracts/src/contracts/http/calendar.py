@@ -442,8 +442,8 @@ class EventSync(Model):
     """`queued` until the sync is done."""
     outcome: str | None = Field(
         default=None,
-        description="`updated_here`, `unchanged`, `linked` (again), `missing`, `gone`, `not_linked`, `rejected`, "
-        "`later` or `not_done`; null until done.",
+        description="`updated_here`, `unchanged`, `pushed`, `handed_off`, `unclear`, `linked` (again), `missing`, "
+        "`gone`, `not_linked`, `rejected`, `later` or `not_done`; null until done.",
     )
     sentence: str = Field(description="The result, or the cause of the wait, in words.")
     again_at: Timestamp | None = Field(
@@ -453,6 +453,25 @@ class EventSync(Model):
     """When the sync was requested."""
     finished_at: Timestamp | None = None
     """When the sync was done; null until then."""
+
+
+class EventPush(Model):
+    """An event on its way to Planning Center, and whether events can be created there."""
+
+    state: Literal["none", "asked", "waiting"]
+    """`asked` while it is being created there; `waiting` until somebody has created it there, since Planning Center
+    refuses that to others; `none` if nobody asked, or it is linked."""
+    asked_at: Timestamp | None = Field(default=None, description="When somebody asked to have it there.")
+    by_name: str | None = Field(default=None, description="Who asked.")
+    note: str | None = Field(default=None, description="What keeps it from being there and linked, in a sentence.")
+    may_create: bool | None = Field(
+        default=None,
+        description="Whether this church's Planning Center lets events be created, by its last answer; null before "
+        "one.",
+    )
+    may_create_at: Timestamp | None = Field(default=None, description="When it answered so.")
+    new_event_url: str
+    """Address in Planning Center where staff create an event."""
 
 
 class RestoreInput(Intent):

@@ -73,3 +73,30 @@ def already_linked(title: str) -> str:
 def deleted_there(at: datetime) -> str:
     """The note of an event that is gone in Planning Center. `at`: in the church's zone."""
     return f"Deleted in Planning Center on {at:%B} {at.day}, {at.year}."
+
+
+PUSHED: Final = "pushed"
+HANDED_OFF: Final = "handed_off"
+UNCLEAR: Final = "unclear"
+SEVERAL_MATCH: Final = (
+    "More than one event in Planning Center has this title and start, so none was linked by itself. Choose the right "
+    "one under Link to an existing event."
+)
+BEING_CREATED: Final = (
+    "This event is being created in Planning Center right now. Wait until that has ended; then it can be unlinked."
+)
+NOT_CREATED: Final = (
+    "Planning Center refused this event or one of its dates, so it may be there in part. Look at it in Planning "
+    "Center, then push again: what is there already is not created twice."
+)
+NOT_PUSHED: Final = "Nobody asked to have this event in Planning Center."
+PUSH_ENDED: Final[Mapping[str, str]] = {
+    PUSHED: "The event was created in Planning Center and linked.",
+    HANDED_OFF: (
+        "Planning Center does not let events be created from here. Create it there yourself, or let Planning Center "
+        "read this church's calendar feed. It is linked by itself as soon as it is there."
+    ),
+    LINKED: "The event is linked to Planning Center.",
+    UNCLEAR: SEVERAL_MATCH,
+    NOT_LINKED: "The event was deleted here meanwhile, so it was not created in Planning Center.",
+}

@@ -5,12 +5,12 @@ Planning Center keeps its id, or shows another one with the same start.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from calendar_sync.domain.changes import Whole
+from calendar_sync.domain.changes import OCCURRENCE, Whole
 from calendar_sync.domain.events import MOST_OWN_BYTES, Occurrence, Span, Times, key_of, occurrences
 from calendar_sync.domain.planning_center import Seen, SeenInstance, span_of
 from calendar_sync.domain.sentences import MORE_THAN_A_LIST, NO_DATE, UNREADABLE_DATES
@@ -147,6 +147,24 @@ def _recognise(matches: Sequence[_Match], free: Sequence[Occurrence], zone: str,
             if those := at[of_span(match.span)]:
                 match.here = those.pop(0)
                 del left[match.here.key]
+
+
+def differing(one: Whole, other: Whole) -> list[str]:
+    """What two states of an event do not share, as `KEPT` names it."""
+    found = [name for name in (TITLE, LOCATION, DESCRIPTION) if getattr(one, name) != getattr(other, name)]
+    return found + ([TIMES] if (one.times, dates(one)) != (other.times, dates(other)) else [])
+
+
+def parts_of(fields: Iterable[str]) -> list[str]:
+    """The parts of an event, as in `KEPT`, that changes of these fields of its history touch."""
+    changed = set(fields)
+    of_times = changed & {OCCURRENCE, "starts_at", "ends_at", "first_day", "last_day", "time_zone", "recurrence"}
+    return [name for name in KEPT if name in changed or (name == TIMES and of_times)]
+
+
+def dates(one: Whole) -> list[Span]:
+    """When an event takes place."""
+    return [each.span for each in one.occurrences if not each.cancelled]
 
 
 def _start(span: Span) -> object:

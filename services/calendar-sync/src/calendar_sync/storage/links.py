@@ -13,12 +13,15 @@ from calendar_sync.domain.sentences import deleted_there
 from calendar_sync.domain.window import BEHIND, HORIZON, Target
 from calendar_sync.domain.zones import local_time
 from calendar_sync.planning_center import url_of
-from calendar_sync.storage.tables import CalendarConnection, Event, EventLink, OccurrenceRow
+from calendar_sync.storage.tables import CalendarConnection, Event, EventLink, OccurrenceRow, Push
 from contracts import calendar
 from synckit.among import among
 
 LINKED: Final = "linked"
 GONE: Final = "gone"
+ASKED: Final = "asked"
+WAITING: Final = "waiting"
+"""States of a push."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,12 @@ def has_link(event: Any, organization_id: str, state: str | None = None) -> Colu
 async def of_event(session: AsyncSession, owner: Owner, event_id: UUID) -> EventLink | None:
     """The link of one event."""
     query = select(EventLink).filter_by(**owner.columns, event_id=event_id)
+    return await session.scalar(query.execution_options(populate_existing=True))
+
+
+async def push_of(session: AsyncSession, owner: Owner, event_id: UUID) -> Push | None:
+    """The push of one event."""
+    query = select(Push).filter_by(**owner.columns, event_id=event_id)
     return await session.scalar(query.execution_options(populate_existing=True))
 
 
@@ -128,6 +137,12 @@ async def any_of(session: AsyncSession, owner: Owner) -> bool:
     query = select(EventLink.id).filter_by(**owner.columns)
     wanted = (EventLink.state == LINKED) | EventLink.look_after.is_not(None)
     return await session.scalar(query.where(wanted).limit(1)) is not None
+
+
+async def waits(session: AsyncSession, owner: Owner) -> bool:
+    """Whether an event is waited for in Planning Center."""
+    query = select(Push.event_id).filter_by(**owner.columns, state=WAITING)
+    return await session.scalar(query.limit(1)) is not None
 
 
 def rendered(event: Event, link: EventLink | None) -> calendar.EventLink | None:

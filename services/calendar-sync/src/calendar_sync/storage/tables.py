@@ -8,6 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, fun
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from servicekit.db.sessions import Columns, service_metadata
+from synckit.creations import CreationColumns, creation_key
 from synckit.refreshes import RefreshColumns, refresh_indexes
 from synckit.tables import (
     ChangeColumns,
@@ -44,6 +45,10 @@ class CalendarConnection(ScheduledConnection, Base):
     """End of the last complete check."""
     role_missing: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether Planning Center refused Calendar to the person who connected it, in the last check."""
+    may_create: Mapped[bool | None]
+    """Whether Planning Center lets events be created, by its last answer to a push; None before one."""
+    may_create_at: Mapped[datetime | None]
+    """When it answered so."""
     density: Mapped[float | None]
     """Instances a day in the church's calendar, as windows showed it."""
 
@@ -206,6 +211,40 @@ class EventLink(Base):
     """What the last read could not take over, in a sentence."""
     kept: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), default=list)
     """What a person restored (`domain.taking_over.KEPT`): a check leaves it."""
+
+
+class Push(Base):
+    """An event that somebody asked to have in Planning Center, until it is there and linked."""
+
+    __tablename__ = "push"
+    __table_args__ = (
+        Index("ix_push_waiting", "organization_id", "looked_at", postgresql_where=text("state = 'waiting'")),
+    )
+
+    event_id: Mapped[UUID] = mapped_column(ForeignKey("event.id"), primary_key=True)
+    pco_organization_id: Mapped[str] = mapped_column(primary_key=True)
+    organization_id: Mapped[str]
+    state: Mapped[str]
+    """`asked` while it is being created, or `waiting` for somebody to create it there, because the API refuses."""
+    asked_at: Mapped[datetime]
+    by_user_id: Mapped[str]
+    by_name: Mapped[str]
+    looked_at: Mapped[datetime]
+    """When it was last looked for, while it is waited for."""
+    note: Mapped[str | None]
+    """What keeps it from being linked by itself, in a sentence."""
+
+
+class Creation(CreationColumns, Base):
+    """What is created in Planning Center for an event: the event itself, and each occurrence."""
+
+    __tablename__ = "creation"
+    __table_args__ = (creation_key(), Index("ix_creation_event", "event_id"))
+
+    event_id: Mapped[UUID | None]
+    """The event; None only until the intent is opened."""
+    slipped: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), default=list)
+    """Ids of records that were created after another worker took the job."""
 
 
 class Run(RunColumns, Base):

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from calendar_sync.domain.changes import Whole
@@ -22,12 +22,12 @@ from calendar_sync.resources import Resources
 from calendar_sync.storage import links
 from calendar_sync.storage.events import details, occurrences_of, rendered_occurrences, summary, whole
 from calendar_sync.storage.links import Owner
-from calendar_sync.storage.tables import CalendarConnection, Event, EventLink
+from calendar_sync.storage.tables import CalendarConnection, Event, EventLink, Push
 from calendar_sync.usecases import events
 from calendar_sync.usecases.events import Change, locked, write
 from calendar_sync.usecases.history import LINK, THEIRS, Cause
-from calendar_sync.usecases.polling import first_check
 from calendar_sync.usecases.publishing import BY_A_PERSON, event_changed, event_linked, event_unlinked
+from calendar_sync.usecases.schedule import first_check
 from calendar_sync.usecases.taking_over import note_link, title_there, without_ids
 from calendar_sync.usecases.there import Asked, asking, in_words, read_target
 from contracts.calendar import EventDetails
@@ -157,18 +157,37 @@ async def link(
         note=taken.note,
         kept=[],
     )
+    await make(session, connection, event, made, before, taken.values, Actor.person(user), Cause(LINK))
+    return details(event, taken.values.occurrences, made)
+
+
+async def make(
+    session: AsyncSession,
+    connection: CalendarConnection,
+    event: Event,
+    made: EventLink,
+    before: Whole,
+    values: Whole,
+    actor: Actor,
+    cause: Cause,
+) -> None:
+    """Add a link, with what it makes of the event. Connection and event are locked; nobody waits for the event there
+    any more.
+    """
+    now = made.linked_at
     session.add(made)
-    actor = Actor.person(user)
+    await session.execute(
+        delete(Push).where(Push.event_id == event.id, Push.pco_organization_id == made.pco_organization_id)
+    )
     await note_link(session, event, actor, None, made, now)
-    if taken.values != before:
-        await write(session, event, before, taken.values, Change(THEIRS, now, made, Cause(LINK)))
+    if values != before:
+        await write(session, event, before, values, Change(THEIRS, now, made, cause))
     else:
         event.version += 1
         event.updated_at = now
-    await append(session, event_linked(event, taken.values.occurrences, made, now))
+    await append(session, event_linked(event, values.occurrences, made, now))
     await first_check(session, connection, now)
     await session.flush()
-    return details(event, taken.values.occurrences, made)
 
 
 async def link_many(resources: Resources, organization_id: str, body: LinksInput, user: UserIdentity) -> LinkedMany:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import exists, or_, select
+from sqlalchemy import exists, or_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from calendar_sync.domain.schedule import next_check
@@ -15,10 +15,12 @@ from calendar_sync.resources import Resources
 from calendar_sync.storage import links
 from calendar_sync.storage.links import Owner
 from calendar_sync.storage.runs import interval_of
-from calendar_sync.storage.tables import CalendarConnection, EventLink
+from calendar_sync.storage.tables import CalendarConnection, EventLink, Push
 from calendar_sync.usecases.check import Check, check, zone_for
 from calendar_sync.usecases.history import POLL, Cause
+from calendar_sync.usecases.schedule import locked_connection
 from calendar_sync.usecases.there import unobserved
+from calendar_sync.usecases.waiting import look_for_waiting
 from pco_client.client import PlanningCenter
 from pco_client.errors import Forbidden, LeaseUnavailable, PlanningCenterError, Unauthorized, Unavailable
 from servicekit.jobs import queue as jobs
@@ -33,13 +35,6 @@ _SOON: Final = timedelta(minutes=1)
 log = structlog.get_logger(__name__)
 
 
-async def first_check(session: AsyncSession, connection: CalendarConnection, now: datetime) -> None:
-    """Schedule checks for a church that had no linked event. The connection is locked."""
-    if connection.next_poll_at is None:
-        interval = await interval_of(session, connection.organization_id)
-        connection.next_poll_at = next_check(connection.organization_id, interval, now)
-
-
 async def start_due(session: AsyncSession, now: datetime) -> int:
     """Queue the due checks. Returns the number of due organizations.
 
@@ -49,7 +44,12 @@ async def start_due(session: AsyncSession, now: datetime) -> int:
         EventLink.organization_id == CalendarConnection.organization_id,
         EventLink.pco_organization_id == CalendarConnection.pco_organization_id,
     )
-    wanted = or_(linked, CalendarConnection.time_zone.is_(None))
+    waiting = exists().where(
+        Push.organization_id == CalendarConnection.organization_id,
+        Push.pco_organization_id == CalendarConnection.pco_organization_id,
+        Push.state == links.WAITING,
+    )
+    wanted = or_(linked, waiting, CalendarConnection.time_zone.is_(None))
     due = await runs.due(session, CalendarConnection, CalendarConnection.next_poll_at, now, wanted)
     for connection in due:
         interval = await interval_of(session, connection.organization_id)
@@ -97,6 +97,7 @@ async def _check(
         every=False,
     )
     await check(one)
+    await look_for_waiting(one)
     return one
 
 
@@ -112,12 +113,6 @@ async def _end(
                 connection.role_missing = role_missing
 
 
-async def locked_connection(session: AsyncSession, owner: Owner) -> CalendarConnection | None:
-    """The connection, locked; None if it is another one by now."""
-    query = select(CalendarConnection).filter_by(**owner.columns, state="connected").with_for_update()
-    return await session.scalar(query.execution_options(populate_existing=True))
-
-
 async def conclude(session: AsyncSession, connection: CalendarConnection, found: Check | None, now: datetime) -> None:
     """Note the end of a check, and when the next one is due. `found`: None if it ended early."""
     if found is not None and found.read_days:
@@ -127,5 +122,9 @@ async def conclude(session: AsyncSession, connection: CalendarConnection, found:
     elif connection.next_poll_at is not None:
         connection.next_poll_at = min(connection.next_poll_at, now + _SOON)
     owner = Owner(connection.organization_id, connection.pco_organization_id)
-    if not await links.any_of(session, owner) and connection.time_zone is not None:
+    if (
+        not await links.any_of(session, owner)
+        and not await links.waits(session, owner)
+        and connection.time_zone is not None
+    ):
         connection.next_poll_at = None

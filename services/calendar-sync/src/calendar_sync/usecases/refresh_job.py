@@ -9,9 +9,12 @@ import structlog
 
 from calendar_sync.domain.sentences import (
     LATER,
+    LOOKS_AGAIN,
     MISSING,
+    NOT_CREATED,
     NOT_LINKED,
     OUTCOMES,
+    PUSH_ENDED,
     REJECTED,
     ROLE_IS_GONE,
     UNCHANGED,
@@ -22,17 +25,18 @@ from calendar_sync.resources import Resources
 from calendar_sync.storage import links
 from calendar_sync.storage.links import Owner
 from calendar_sync.storage.tables import CalendarConnection, EventLink
+from calendar_sync.usecases import push
 from calendar_sync.usecases.check import Check, look, zone_for
 from calendar_sync.usecases.history import Cause
-from calendar_sync.usecases.polling import locked_connection
-from calendar_sync.usecases.refreshes import OF_EVENT, OF_INSTANCE, OF_REQUEST, REFRESHES, concerned
+from calendar_sync.usecases.refreshes import OF_EVENT, OF_INSTANCE, OF_REQUEST, PUSH, REFRESHES, concerned
+from calendar_sync.usecases.schedule import locked_connection
 from calendar_sync.usecases.there import unobserved
 from contracts.values import CALENDAR
 from pco_client.errors import Forbidden, LeaseUnavailable, NotFound, PlanningCenterError, Unauthorized, Unavailable
 from pco_client.pacer import Priority
 from servicekit.jobs.worker import JobContext
 from synckit import refresh_job
-from synckit.errors import NotConnected
+from synckit.errors import NotConnected, NotYet
 from synckit.history import REFRESH
 from synckit.refresh_job import Again, Work
 from synckit.refreshes import Done, RefreshColumns
@@ -91,21 +95,32 @@ async def _one(one: Check, row: RefreshColumns) -> Done | Again:
     pco = one.pco.using(priority=Priority.INTERACTIVE if row.urgent else Priority.BULK)
     one = replace(one, cause=Cause(REFRESH, row.id), pco=pco)
     try:
+        if PUSH in row.reasons and row.record_id is not None:
+            outcome = await push.push(one, row.record_id)
+            return Done(outcome, PUSH_ENDED[outcome], lasting=True)
         outcomes = [await look(one, link) for link in await _links(one, row)]
+    except NotYet as error:
+        return Again(error.until, LOOKS_AGAIN)
     except (Unauthorized, LeaseUnavailable, Unavailable):
         # This event did not cause the error, so it comes first again once the connection works.
         raise
     except Forbidden:
-        return Done(REJECTED, ROLE_IS_GONE)
+        return await _refused(one, row, ROLE_IS_GONE)
     except PlanningCenterError as error:
         log.warning("answer not understood", refresh=str(row.id), exc_info=error)
-        return Done(REJECTED, OUTCOMES[REJECTED])
+        return await _refused(one, row, NOT_CREATED if PUSH in row.reasons else OUTCOMES[REJECTED])
     if MISSING in outcomes:
         return Again(one.resources.clock.now() + one.resources.horizon, OUTCOMES[MISSING])
     outcome = next((each for each in outcomes if each != UNCHANGED), UNCHANGED) if outcomes else NOT_LINKED
     if outcome == UNCHANGED and row.outcome:
         outcome = row.outcome
     return Done(outcome, OUTCOMES[outcome], lasting=outcome in _CHANGED)
+
+
+async def _refused(one: Check, row: RefreshColumns, sentence: str) -> Done:
+    if PUSH in row.reasons and row.record_id is not None:
+        await push.refused(one, row.record_id, sentence)
+    return Done(REJECTED, sentence)
 
 
 async def _links(one: Check, row: RefreshColumns) -> list[EventLink]:

@@ -22,6 +22,7 @@ from synckit.refreshes import RefreshColumns, Refreshes, request, wake
 ASKED: Final = "asked"
 CHANGED: Final = "changed"
 MISSING: Final = "missing"
+PUSH: Final = "push"
 """Reasons of a sync."""
 OF_EVENT: Final = "event"
 OF_INSTANCE: Final = "instance"

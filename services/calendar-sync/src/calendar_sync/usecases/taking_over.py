@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from calendar_sync.domain.changes import Whole
 from calendar_sync.domain.sentences import DIFFERS, GONE, LINKED, MISSING, NOT_LINKED, UNCHANGED, UPDATED_HERE
-from calendar_sync.domain.taking_over import TIMES, Taken, There, after
+from calendar_sync.domain.taking_over import Taken, There, after, differing
 from calendar_sync.storage import links
 from calendar_sync.storage.events import occurrences_of, whole
 from calendar_sync.storage.links import Owner
@@ -67,20 +67,11 @@ async def lock(session: AsyncSession, owner: Owner, event_id: UUID) -> Locked | 
 def taken(before: Whole, link: EventLink, there: There, context: Context) -> tuple[Taken, list[str]]:
     """The event after a read, and what a person put back that still differs. Nothing is written."""
     theirs = after(before, there, context.zone, context.now)
-    kept = [name for name in link.kept if _differs(before, theirs.values, name)]
+    differs = differing(before, theirs.values)
+    kept = [name for name in link.kept if name in differs]
     if not kept:
         return theirs, kept
     return after(before, there, context.zone, context.now, kept), kept
-
-
-def _differs(before: Whole, theirs: Whole, name: str) -> bool:
-    if name == TIMES:
-        return (before.times, _dates(before)) != (theirs.times, _dates(theirs))
-    return bool(getattr(before, name) != getattr(theirs, name))
-
-
-def _dates(one: Whole) -> list[Any]:
-    return [each.span for each in one.occurrences if not each.cancelled]
 
 
 def title_there(there: There) -> str | None:

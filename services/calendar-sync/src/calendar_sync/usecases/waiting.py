@@ -1,0 +1,119 @@
+"""Events that were handed off: linked by themselves once they are in Planning Center."""
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy import select
+
+from calendar_sync.domain.planning_center import span_of
+from calendar_sync.domain.push import in_zone
+from calendar_sync.domain.sentences import SEVERAL_MATCH
+from calendar_sync.domain.taking_over import There, after
+from calendar_sync.domain.window import Window
+from calendar_sync.planning_center import search
+from calendar_sync.storage import links
+from calendar_sync.storage.events import occurrences_of, whole
+from calendar_sync.storage.links import WAITING, linked_to, push_of
+from calendar_sync.storage.tables import Event, EventLink, Push
+from calendar_sync.usecases.check import Check
+from calendar_sync.usecases.events import locked
+from calendar_sync.usecases.history import THEIRS
+from calendar_sync.usecases.linking import make
+from calendar_sync.usecases.schedule import locked_connection
+from calendar_sync.usecases.taking_over import title_there, without_ids
+from calendar_sync.usecases.there import read_target
+from contracts.values import CALENDAR
+from pco_client.errors import NotFound, UnexpectedAnswer
+from servicekit.jobs.queue import StopRequested
+from synckit.errors import NotConnected
+from synckit.text import fold
+
+_AT_ONCE: Final = 20
+"""Events that one check looks for; the others have their turn in the next ones."""
+_MOMENT: Final = timedelta(seconds=1)
+
+log = structlog.get_logger(__name__)
+
+
+async def look_for_waiting(check: Check) -> None:
+    """Link events that were handed off and are there by now: a few, those first that were looked for longest ago."""
+    async with check.job.sessions() as session:
+        query = select(Push).filter_by(**check.owner.columns, state=WAITING).join(Event, Event.id == Push.event_id)
+        query = query.where(Event.deleted_at.is_(None)).order_by(Push.looked_at).limit(_AT_ONCE)
+        waiting = [push.event_id for push in await session.scalars(query)]
+    for event_id in waiting:
+        if check.job.stop_requested:
+            raise StopRequested
+        try:
+            await _look_for(check, event_id)
+        except (NotFound, UnexpectedAnswer) as error:
+            log.warning("answer not understood", event=str(event_id), exc_info=error)
+
+
+async def _look_for(check: Check, event_id: UUID) -> None:
+    """Link an event if exactly one in Planning Center has its title and its first start."""
+    async with check.job.sessions() as session:
+        event = await session.get(Event, event_id)
+        if event is None or event.deleted_at is not None:
+            return
+        values = whole(event, (await occurrences_of(session, [event]))[event.id])
+    first = min(in_zone(one.span, check.zone).starts_at for one in values.occurrences if not one.cancelled)
+    met, _ = await search(check.pco, values.title, Window(first, first + _MOMENT), limit=100)
+    same = {
+        one.event.id: one
+        for one in met
+        if fold(one.event.name or one.instance.name or "") == fold(values.title)
+        and (span := span_of(one.instance, check.zone)) is not None
+        and (span.first_day or span.starts_at) == (values.times.span.first_day or first)
+    }
+    async with check.job.sessions() as session:
+        taken = {link.pco_event_id for link in await linked_to(session, check.owner, same)}
+    left = [one for pco_event_id, one in same.items() if pco_event_id not in taken]
+    if len(left) != 1:
+        await _still_waiting(check, event_id, SEVERAL_MATCH if left else None)
+        return
+    (found,) = left
+    single = len(values.occurrences) == 1 and not found.instance.repeats
+    there = await read_target(check.pco, found.event.id, found.instance.id if single else None)
+    await _link_found(check, event_id, there)
+
+
+async def _still_waiting(check: Check, event_id: UUID, note: str | None) -> None:
+    async with check.job.transaction() as session:
+        found = await push_of(session, check.owner, event_id)
+        if found is not None and found.state == WAITING:
+            found.looked_at, found.note = check.resources.clock.now(), note
+
+
+async def _link_found(check: Check, event_id: UUID, there: There) -> None:
+    now = check.resources.clock.now()
+    async with check.job.transaction() as session:
+        connection = await locked_connection(session, check.owner)
+        if connection is None:
+            raise NotConnected(CALENDAR)
+        event, before = await locked(session, check.owner.organization_id, str(event_id), None)
+        waits = await push_of(session, check.owner, event_id)
+        former = await links.of_event(session, check.owner, event_id)
+        instance_id = there.instances[0].id if there.one else None
+        rivals = await links.rivals(session, check.owner, there.event.id, instance_id)
+        if waits is None or rivals or (former is not None and former.state == links.LINKED):
+            return
+        if former is not None:
+            await session.delete(former)
+            await session.flush()
+        found = after(without_ids(before), there, check.zone, now)
+        made = EventLink(
+            **check.owner.columns,
+            event_id=event.id,
+            pco_event_id=there.event.id,
+            pco_instance_id=instance_id,
+            title_there=title_there(there) or "(no name)",
+            state=links.LINKED,
+            linked_at=now,
+            linked_by_name=None,
+            note=found.note,
+            kept=[],
+        )
+        await make(session, connection, event, made, before, found.values, THEIRS, check.cause)
