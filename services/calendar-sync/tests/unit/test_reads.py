@@ -97,10 +97,10 @@ def test_zones_are_named_as_rails_or_iana_does(name: str, zone: str | None) -> N
 
 
 _NAMES: Final = """
-Alaska, Tijuana, Chihuahua, Indiana (East), Newfoundland, Greenland, Azores, Cape Verde Is., Casablanca, Edinburgh, Kyiv,
-West Central Africa, Pretoria, St. Petersburg, Abu Dhabi, Mumbai, Sri Jayawardenepura, Rangoon, Chongqing, Ulaanbaatar,
-Canberra, Port Moresby, Nuku'alofa, Marshall Is., Chatham Is., Puerto Rico, Mexico City, Monterrey, La Paz, Istanbul,
-Singapore
+Alaska, Tijuana, Chihuahua, Indiana (East), Newfoundland, Greenland, Azores, Cape Verde Is., Casablanca, Edinburgh,
+Kyiv, West Central Africa, Pretoria, St. Petersburg, Abu Dhabi, Mumbai, Sri Jayawardenepura, Rangoon, Chongqing,
+Ulaanbaatar, Canberra, Port Moresby, Nuku'alofa, Marshall Is., Chatham Is., Puerto Rico, Mexico City, Monterrey, La Paz,
+Istanbul, Singapore
 """
 """Every kind of name that Rails lists: cities, countries, parts of the world, and those of several words."""
 
