@@ -374,6 +374,20 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             _CALENDAR,
         ),
         ProblemType(
+            "not-pushed",
+            409,
+            "Not pushed",
+            "Nobody asked to have this event in Planning Center, or it is linked by now.",
+            "Read the event again.",
+        ),
+        ProblemType(
+            "being-created",
+            409,
+            "Being created",
+            "The event is being created in Planning Center right now. Nothing was changed.",
+            "Wait until its sync has ended.",
+        ),
+        ProblemType(
             "not-linked",
             409,
             "Not linked",

@@ -111,6 +111,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
     "LinkedOne.problem": None,
     "LinkedOne.sentence": None,
     "EventSync.outcome": "updated_here",
+    "EventPush.note": None,
     "EventChange.outcome": "updated_here",
     "EventChange.sentence": "Title, dates, location and description are now those of Planning Center.",
     "RestoreInput.entry_id": "0199a3c4-0000-7000-8000-0000000000aa",

@@ -436,6 +436,22 @@ export interface EventSummary extends EventValues {
   occurrence_count: number;
   version: number;
   created_at: string;
+  listed: boolean;
+  link: EventLink | null;
+}
+
+export interface EventLink {
+  pco_event_id: string;
+  pco_event_instance_id: string | null;
+  state: "linked" | "gone";
+  title_there: string;
+  url: string;
+  linked_at: string;
+  linked_by_name: string | null;
+  missing_since: string | null;
+  gone_at: string | null;
+  note: string | null;
+  differs: string[];
 }
 
 export interface EventDetails extends EventSummary {
