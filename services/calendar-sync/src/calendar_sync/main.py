@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from calendar_sync.api import bulk, events, files, links, occurrences, runs, settings, status, syncs, there
+from calendar_sync.api import bulk, events, feed, files, links, occurrences, runs, settings, status, syncs, there
 from calendar_sync.config import Settings
 from calendar_sync.messaging.connections import connections
 from calendar_sync.resources import open_resources
@@ -39,7 +39,11 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
         service,
         metadata=Base.metadata,
         routers=[
-            module.router for module in (settings, files, status, there, links, syncs, runs, events, occurrences, bulk)
+            feed.readers,
+            *(
+                module.router
+                for module in (settings, feed, files, status, there, links, syncs, runs, events, occurrences, bulk)
+            ),
         ],
         subscribers=[connections],
         workers=workers(service),

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from fastapi import Depends
 
 from calendar_sync.config import Settings
+from calendar_sync.usecases.feed import Written
 from contracts.values import CALENDAR
 from pco_client.pacer import Pacers
 from servicekit.db.sessions import resources
@@ -20,6 +21,8 @@ class Resources(SyncResources):
     """The service's own singletons."""
 
     settings: Settings
+    written: Written
+    """Events of feeds as they were last written."""
     product: ClassVar[str] = CALENDAR
 
 
@@ -27,7 +30,7 @@ class Resources(SyncResources):
 async def open_resources(runtime: Runtime) -> AsyncIterator[Resources]:
     """For `create_service(resources=...)`."""
     assert isinstance(runtime.settings, Settings)
-    yield Resources(runtime.settings, runtime, Pacers())
+    yield Resources(runtime.settings, runtime, Pacers(), Written())
 
 
 Wired = Annotated[Resources, Depends(resources)]

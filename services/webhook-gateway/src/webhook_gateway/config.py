@@ -51,6 +51,10 @@ class Settings(ServiceSettings):
     limit_organization_per_minute: int = Field(default=12_000, ge=1)
     limit_address_per_minute: int = Field(default=12_000, ge=1)
     """Requests to the API that this process answers before 429. One address may serve a whole church."""
+    limit_feed_per_minute: int = Field(default=60, ge=1)
+    limit_feed_address_per_minute: int = Field(default=600, ge=1)
+    """The same for reads of one iCal feed, and for reads of any from one address: a calendar program reads the feeds of
+    many churches."""
 
     @field_validator(
         "public_url",

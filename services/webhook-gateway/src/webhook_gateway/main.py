@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from contracts.routes import ROUTES
 from servicekit.app import create_service
 from servicekit.http.intake import DEFAULT_BODY_LIMIT
-from webhook_gateway.api import console, documents, own, platform, problems
+from webhook_gateway.api import console, documents, feeds, own, platform, problems
 from webhook_gateway.config import Settings
 from webhook_gateway.messaging import live
 from webhook_gateway.messaging.connections import connections
@@ -28,6 +28,7 @@ def create_app(settings: Settings) -> FastAPI:
             documents.make_router(),
             problems.make_router(),
             platform.make_router(),
+            feeds.router,
             console.make_router(settings.identity_issuer),
         ],
         subscribers=[connections, *live.subscriptions()],

@@ -529,3 +529,27 @@ class CalendarSettingsPatch(Intent):
 
     poll_minutes: int | None = Field(default=None, ge=1, le=120)
     """How often linked events are checked."""
+
+
+class FeedState(Model):
+    """The church's private iCal feed, without its address: nobody can be told that again."""
+
+    active: bool
+    """Whether there is an address that can be read."""
+    created_at: Timestamp | None
+    """When the address was made; null if none ever was."""
+    created_by_name: str | None
+    """Name of the person who made it."""
+    last_read_at: Timestamp | None
+    """When a program last read it, to the precision of minutes."""
+    revoked_at: Timestamp | None
+    """When it was revoked; null while it can be read."""
+
+
+class NewFeed(FeedState):
+    """A feed whose address was made just now."""
+
+    path: str = Field(
+        description="Path of the feed at this origin, shown this once. Whoever knows it can read the church's events "
+        "without signing in, as `text/calendar`: keep it like a password. It replaces the address before.",
+    )

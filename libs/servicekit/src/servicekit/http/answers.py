@@ -5,8 +5,8 @@ For 24 hours the same request with the same key gets the same answer. Another re
 repeat that arrives while the first request is still running gets 409. A failed request stores nothing, so the caller
 can retry it with the same key.
 
-An answer that sets a cookie holds a secret of one browser, so it is not stored; a repeat runs the route again, which
-must then be harmless. Keys belong to an organization.
+An answer that sets a cookie holds a secret of one browser, one that its route marks `no-store` holds another secret, so
+neither is stored; a repeat runs the route again, which must then be harmless. Keys belong to an organization.
 """
 
 import functools
@@ -149,7 +149,8 @@ def _lock(asked: _Asked) -> int:
 
 
 async def _keep(asked: _Asked, response: Response) -> None:
-    if not response.status_code < 300 or "set-cookie" in response.headers:
+    secret = "set-cookie" in response.headers or response.headers.get("cache-control") == "no-store"
+    if not response.status_code < 300 or secret:
         return
     values = {
         "asked": asked.digest,

@@ -86,6 +86,13 @@ class Event(Base):
             postgresql_with={"gin_pending_list_limit": "1024"},
             postgresql_where=text("deleted_at IS NULL"),
         ),
+        Index(
+            "ix_event_feed",
+            "organization_id",
+            "last_ends_at",
+            postgresql_include=["first_starts_at", "id", "version", "occurrence_count", "time_zone"],
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -269,6 +276,24 @@ class Refresh(RefreshColumns, Base):
 
     __tablename__ = "refresh"
     __table_args__ = refresh_indexes()
+
+
+class Feed(Base):
+    """A church's private iCal feed. A new address replaces the one before."""
+
+    __tablename__ = "feed"
+    __table_args__ = (Index("uq_feed_key", "key", unique=True),)
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[bytes]
+    """`contracts.feeds.feed_key` of the address, which is kept nowhere."""
+    name: Mapped[str]
+    """The organization's, as readers of calendars show it."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    created_by_name: Mapped[str]
+    last_read_at: Mapped[datetime | None]
+    """To the precision of minutes."""
+    revoked_at: Mapped[datetime | None]
 
 
 class Effect(EffectColumns, Base):

@@ -83,8 +83,8 @@ def _forward(route: Route) -> Endpoint:
             headers=headers,
             timeout=settings.owner_timeout_seconds * (1 if reads else WRITE_TIMEOUT_FACTOR),
         )
-        answer = await _send(wired.http, outgoing, route, stream=route.media is not None)
-        return _passed_on(answer)
+        answer = await send(wired.http, outgoing, route, stream=route.media is not None)
+        return passed_on(answer)
 
     return forward
 
@@ -96,9 +96,10 @@ def _path(route: Route, values: Mapping[str, str]) -> str:
     return route.path.format(**{name: quote(value, safe="") for name, value in values.items()})
 
 
-async def _send(
+async def send(
     http: httpx.AsyncClient, outgoing: httpx.Request, route: Route, *, stream: bool = False
 ) -> httpx.Response:
+    """The owner's answer. Unavailable, or OwnerTooSlow, without one."""
     owner, reads = route.owner, route.method == "GET"
     harmless = reads or (route.keyed and IDEMPOTENCY_KEY in outgoing.headers)
     safe = harmless or route.method in REPEATABLE
@@ -126,7 +127,8 @@ def _absent(absence: Absence, error: httpx.TransportError) -> ServiceError:
     return Unavailable(sentence(absence), retry_after=RETRY_AFTER_SECONDS if repeat else None, owner=absence.owner)
 
 
-def _passed_on(answer: httpx.Response) -> Response:
+def passed_on(answer: httpx.Response) -> Response:
+    """An owner's answer with the headers that pass."""
     response: Response
     if answer.is_closed:
         response = Response(answer.content, answer.status_code)

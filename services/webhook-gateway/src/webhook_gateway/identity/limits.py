@@ -44,17 +44,28 @@ class Limits:
 
     def __init__(self, settings: Settings) -> None:
         self._address = Limit("Your network address", settings.limit_address_per_minute)
+        self._feed_address = Limit("Your network address", settings.limit_feed_address_per_minute)
+        self._feed = Limit("Whoever reads this address", settings.limit_feed_per_minute)
         self._user = Limit("You", settings.limit_user_per_minute)
         self._organization = Limit("Your organization", settings.limit_organization_per_minute)
 
     def address(self, connection: HTTPConnection) -> None:
         """Count the address, before the token is checked."""
-        self._address.count(subscriber(connection.client.host if connection.client else ""))
+        self._address.count(_subscriber_of(connection))
+
+    def feed(self, connection: HTTPConnection, key: str) -> None:
+        """Count the network address and the feed's own, whether or not there is such a feed."""
+        self._feed_address.count(_subscriber_of(connection))
+        self._feed.count(key)
 
     def caller(self, identity: UserIdentity) -> None:
         """Count user and organization, once the token is checked."""
         self._user.count(f"{identity.organization_id}\n{identity.user_id}")
         self._organization.count(identity.organization_id)
+
+
+def _subscriber_of(connection: HTTPConnection) -> str:
+    return subscriber(connection.client.host if connection.client else "")
 
 
 def subscriber(address: str) -> str:
