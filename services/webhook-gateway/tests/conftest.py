@@ -106,7 +106,7 @@ class Owner:
         """Answers everything."""
         app = FastAPI(openapi_url=None)
 
-        @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+        @app.api_route("/{path:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
         async def take(request: Request) -> Response:
             self.requests.append(
                 Received(
@@ -161,6 +161,7 @@ async def make_gateway(
     provider, _, address = edges
 
     async def make(**more: Any) -> FastAPI:
+        overrides = {name: more.pop(name) for name in ("span_processor",) if name in more}
         url = more.pop("database_url", None) or await databases.create("webhook_gateway")
         values = {
             "auth_service_url": address,
@@ -173,7 +174,7 @@ async def make_gateway(
             "console_client_id": "console",
             **more,
         }
-        return create_app(keys.settings(Settings, database_url=url, kafka=kafka_server, **values))
+        return create_app(keys.settings(Settings, database_url=url, kafka=kafka_server, **values), **overrides)
 
     return make
 

@@ -10,7 +10,9 @@ import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from calendar_sync.storage import feed
 from calendar_sync.storage.events import locked
+from calendar_sync.storage.feed import Window
 from calendar_sync.usecases import events, occurrences
 from contracts.http.calendar import EventQuery, OccurrenceQuery
 from servicekit.testing import Databases, statements
@@ -23,8 +25,9 @@ _FILL: Final = (
         last_ends_at, occurrence_count, version
     )
     SELECT gen_random_uuid(), CASE WHEN number % 4 = 0 THEN 'church-' || number % 200 ELSE 'church' END, 'e-' || number,
-        'Event ' || number, 'event ' || md5(number::text), now(), now(), 'UTC', NULL, now(), now(), 20, 1
-    FROM generate_series(1, :many / 2) AS number
+        'Event ' || number, 'event ' || md5(number::text), now(), now(), 'UTC', NULL, at, at, 20, 1
+    FROM generate_series(1, :many / 2) AS number,
+        LATERAL (SELECT '2026-03-01T00:00Z'::timestamptz - number % 50 * interval '90 days' AS at) AS extent
     """,
     """
     INSERT INTO occurrence (
@@ -66,6 +69,10 @@ def titles(**values: Any) -> "Ask":
     return lambda session: events.events(session, "church", EventQuery(**values))
 
 
+def of_feed(read: Callable[..., Any]) -> "Ask":
+    return lambda session: read(session, "church", Window.at(NOW))
+
+
 async def _second(session: AsyncSession, read: Callable[..., Any]) -> Any:
     first = await read()(session)
     return await read(after=first.next)(session)
@@ -77,10 +84,12 @@ _WINDOW: Final = {"ix_occurrence_start", "ix_occurrence_long", "pk_occurrence", 
 ASKED: Final[dict[str, tuple[Ask, set[str], int]]] = {
     "a month": (window(), _WINDOW, 1_000),
     "its second page": (lambda session: _second(session, window), _WINDOW, 1_000),
-    "by title": (titles(), {"ix_event_here", "pk_event", *_LINKS}, MANY // 2),
+    "by title": (titles(), {"ix_event_here", "ix_event_feed", "pk_event", *_LINKS}, MANY // 2),
     "a search": (titles(q="event abc"), {"ix_event_here", "ix_event_search", "pk_event", *_LINKS}, 3_000),
     "linked ones": (titles(state="linked"), {"ix_event_here", "pk_event", *_LINKS}, MANY),
     "those that are gone": (titles(state="gone"), {"ix_event_here", "pk_event", *_LINKS}, MANY),
+    "the state of a feed": (of_feed(feed.state_of), {"ix_event_feed", *_LINKS}, 4_000),
+    "the events of a feed": (of_feed(feed.entries), {"ix_event_feed", *_LINKS}, 4_000),
     "by the platform's ids": (
         lambda session: locked(session, "church", [f"e-{number}" for number in range(1000)]),
         {"uq_event_external"},

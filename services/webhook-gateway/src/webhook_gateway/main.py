@@ -1,6 +1,7 @@
 """Wiring of webhook-gateway."""
 
 import logging
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -15,8 +16,8 @@ from webhook_gateway.resources import open_resources
 from webhook_gateway.storage.tables import Base
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The gateway as an ASGI app."""
+def create_app(settings: Settings, **overrides: Any) -> FastAPI:
+    """The gateway as an ASGI app. `overrides`: a span processor, in tests."""
     # At DEBUG sse-starlette logs every event, and events hold personal data.
     logging.getLogger("sse_starlette").setLevel(logging.INFO)
     app = create_service(
@@ -37,6 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
         admit=None,
         headers=console.door_headers(settings.public_url),
         body_limits={route.path: route.max_body for route in ROUTES if route.max_body != DEFAULT_BODY_LIMIT},
+        **overrides,
     )
     console.show_missing_pages(app, settings.identity_issuer)
     return app

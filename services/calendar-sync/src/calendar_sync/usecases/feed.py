@@ -1,6 +1,7 @@
 """The private iCal feed of a church: its address, and its content."""
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ _MOST_EVENTS: Final = 250
 _MOST_OCCURRENCES: Final = 2_000
 _REMEMBERED_BYTES: Final = 32 * 1024 * 1024
 _CHUNK_BYTES: Final = 64 * 1024
+_SLICE_SECONDS: Final = 0.005
 
 
 @dataclass(slots=True)
@@ -162,11 +164,21 @@ async def _written(
             missing = [one for one in batch if found[one.id] is None]
             async with sessions() as session:
                 events = await storage.read(session, organization_id, Window.at(now), missing)
-            for event in events:
-                parts = []
-                for part in calendar.components(event):
-                    parts.append(part)
-                    await asyncio.sleep(0)  # a long series takes a tenth of a second, and others wait
-                found[event.id] = b"".join(parts)
-                written.keep(event.id, event.version, b"".join(parts))
+            async for event_id, part in _write(events, written):
+                found[event_id] = part
     return [part for part in found.values() if part is not None]
+
+
+async def _write(events: Sequence[calendar.Listed], written: Written) -> AsyncIterator[tuple[UUID, bytes]]:
+    """The VEVENTs of each event. Others get their turn in between: a series may have a thousand."""
+    began = time.monotonic()
+    for event in events:
+        parts = []
+        for part in calendar.components(event):
+            parts.append(part)
+            if time.monotonic() - began > _SLICE_SECONDS:
+                await asyncio.sleep(0)
+                began = time.monotonic()
+        whole = b"".join(parts)
+        written.keep(event.id, event.version, whole)
+        yield event.id, whole
