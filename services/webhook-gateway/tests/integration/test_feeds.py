@@ -168,9 +168,9 @@ async def test_the_secret_is_in_no_log_span_or_metric(
 ) -> None:
     spans = InMemorySpanExporter()
     gateway = await make_gateway(limit_feed_per_minute=5, span_processor=SimpleSpanProcessor(spans))
-    caplog.set_level("DEBUG")
     for name in ("httpx", "httpcore"):
         caplog.set_level("WARNING", name)  # as `setup_logging` does
+    caplog.set_level("DEBUG")
 
     async def broken(_: Request) -> Response:
         async def parts() -> AsyncIterator[bytes]:
