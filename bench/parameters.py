@@ -28,6 +28,7 @@ FIGURES = (
     "facts",
     "live",
     "console",
+    "feed",
 )
 
 
@@ -60,6 +61,8 @@ class Parameters:
     """Conflicts that bulk decides with one answer."""
     undo: int = 5_000
     """People whom undo puts back."""
+    events: int = 5_000
+    """Events of feed."""
     callers: int = 100
     """Concurrent callers of through."""
     quiet: int = 60

@@ -29,8 +29,8 @@ _SECRET_BYTES: Final = 32
 _READ_NOTED_EVERY: Final = timedelta(minutes=5)
 _FORM: Final = 1
 """Counts changes of what is written for the same events."""
-_MOST_EVENTS: Final = 250
-_MOST_OCCURRENCES: Final = 2_000
+_MOST_EVENTS: Final = 100
+_MOST_OCCURRENCES: Final = 1_000
 _REMEMBERED_BYTES: Final = 32 * 1024 * 1024
 _CHUNK_BYTES: Final = 64 * 1024
 _SLICE_SECONDS: Final = 0.005
