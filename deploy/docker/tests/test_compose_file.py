@@ -25,6 +25,8 @@ PARTS: dict[str, dict[str, Any]] = COMPOSE["services"]
 # Addresses differ between containers and browsers, and containers can be reached from outside.
 ONLY_IN_CONTAINERS = {
     "LIMIT_ADDRESS_PER_MINUTE",
+    "LIMIT_FEED_ADDRESS_PER_MINUTE",
+    "LIMIT_FEED_PER_MINUTE",
     "LIMIT_ORGANIZATION_PER_MINUTE",
     "LIMIT_USER_PER_MINUTE",
     "PCO_BROWSER_URL",
