@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import httpx
 import icalendar
@@ -12,7 +13,7 @@ from fastapi import FastAPI
 from sqlalchemy import event as sql
 from sqlalchemy import text
 
-from calendar_sync.storage.tables import Feed
+from calendar_sync.storage.tables import CalendarConnection, EventLink, Feed
 from contracts.feeds import FEED_BY_KEY, FEEDS, feed_key
 from contracts.values import CALENDAR_SYNC, PEOPLE_SYNC, WEBHOOK_GATEWAY
 from servicekit.db.tables import KEPT_ANSWER
@@ -138,6 +139,27 @@ async def test_a_feed_has_its_churchs_events_of_its_time_alone(church: Any, anot
     assert await gateway.titles(path) == ["Last month", "Since last year", "Soon"]
     theirs = (await other.call("POST", "/feed", status=201))["path"]
     assert await gateway.titles(theirs) == ["Theirs"]
+
+
+async def test_a_linked_event_does_not_come_back_to_planning_center(church: Any, gateway: Gateway) -> None:
+    path = (await church.call("POST", "/feed", status=201))["path"]
+    events = {title: await church.add(title=title, **at(SOON)) for title in ("Here", "Linked", "Gone", "Elsewhere")}
+    before = (await gateway.ask(path)).headers["etag"]
+    owner = {"organization_id": "org-1", "pco_organization_id": "1"}
+    linked = {"linked_at": SOON, "title_there": "There"}
+    async with church.app.state.runtime.sessions.begin() as session:
+        connected = {"state": "disconnected", "generation": 1, "version": 1, "occurred_at": SOON}
+        session.add(CalendarConnection(**owner, **connected, pco_organization_name="First Church"))
+        for number, (title, state) in enumerate((("Linked", "linked"), ("Gone", "gone"), ("Elsewhere", "linked"))):
+            whose = owner | ({"pco_organization_id": "2"} if title == "Elsewhere" else {})
+            event_id = UUID(events[title]["id"])
+            session.add(EventLink(**whose, **linked, event_id=event_id, state=state, pco_event_id=str(number)))
+    assert (await gateway.ask(path, tag=before)).status_code == 200
+    assert await gateway.titles(path) == ["Elsewhere", "Here"]
+    async with church.app.state.runtime.sessions.begin() as session:
+        await session.execute(text("DELETE FROM event_link"))
+    assert (await gateway.ask(path)).headers["etag"] == before
+    assert await gateway.titles(path) == ["Elsewhere", "Gone", "Here", "Linked"]
 
 
 async def test_what_did_not_change_is_not_sent_again(church: Any, gateway: Gateway) -> None:
