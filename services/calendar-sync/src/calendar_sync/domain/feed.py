@@ -198,12 +198,12 @@ def _start_of(event: Listed, one: Occurrence) -> date:
     """The start that the rule gives an occurrence: a date, or a time in the event's zone."""
     times = event.values.times
     if times.all_day:
-        return datetime.strptime(one.key, "%Y%m%d").date()  # noqa: DTZ007 - a day
+        return date.fromisoformat(one.key)
     return _in_zone(_local_start(one), times.time_zone)
 
 
 def _local_start(one: Occurrence) -> datetime:
-    return datetime.strptime(one.key, "%Y%m%dT%H%M%S")  # noqa: DTZ007 - a local time
+    return datetime.fromisoformat(one.key)
 
 
 def _own(event: Listed, one: Occurrence) -> bool:
