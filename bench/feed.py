@@ -127,8 +127,8 @@ def _measure(stack: Stack, admin: Church, reader: httpx.Client, asked: Parameter
             p95 < 0.2,
             f"{size / 1e6:.2f} MB through the gateway, {_READS} times, median {median(warm) * 1000:.0f} ms, of which "
             f"{spent * 1000:.0f} ms are CPU of both services; cold {cold:.2f} s; after one change p95 "
-            f"{_p95(changed) * 1000:.0f} ms; unchanged (304) p95 {_p95(unchanged) * 1000:.0f} ms; of {_POLLS} hourly polls "
-            f"with {len(changed)} changes {share:.0%} are 304; a read of the settings beside the cold one took "
+            f"{_p95(changed) * 1000:.0f} ms; unchanged (304) p95 {_p95(unchanged) * 1000:.0f} ms; of {_POLLS} hourly "
+            f"polls with {len(changed)} changes {share:.0%} are 304; a read of the settings beside the cold one took "
             f"{max(meanwhile) * 1000:.0f} ms at most, p95 {_p95(meanwhile) * 1000:.0f} ms, without it p95 "
             f"{_p95(quiet) * 1000:.0f} ms",
         )

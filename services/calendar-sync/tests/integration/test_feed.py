@@ -13,7 +13,9 @@ from fastapi import FastAPI
 from sqlalchemy import event as sql
 from sqlalchemy import text
 
+from calendar_sync.storage.feed import Window, entries
 from calendar_sync.storage.tables import CalendarConnection, EventLink, Feed
+from calendar_sync.usecases.feed import Written, content
 from contracts.feeds import FEED_BY_KEY, FEEDS, feed_key
 from contracts.values import CALENDAR_SYNC, PEOPLE_SYNC, WEBHOOK_GATEWAY
 from servicekit.db.tables import KEPT_ANSWER
@@ -249,3 +251,29 @@ async def test_a_large_feed_lets_others_through(church: Any, gateway: Gateway) -
     assert len(seen) > 10, "others are answered while it is written"
     assert answer.content == again.content
     assert len(icalendar.Calendar.from_ical(answer.content).walk("VEVENT")) == 2 * 401
+
+
+async def test_what_changes_while_it_is_read_is_there_once_with_its_zone(church: Any, gateway: Gateway) -> None:
+    await church.call("POST", "/feed", status=201)
+    one = await church.add(title="Renamed", **at(SOON))
+    gone = await church.add(title="Deleted", **at(SOON))
+    await church.add(title="Same", **at(SOON))
+    (row,) = await church.rows(Feed)
+    now, runtime = datetime.now(UTC), church.app.state.runtime
+    async with runtime.sessions() as session:
+        listed = await entries(session, "org-1", Window.at(now))
+    await church.call("PATCH", f"/events/{one['id']}", {"title": "Moved", "time_zone": "Asia/Tokyo"})
+    await church.call("DELETE", f"/events/{gone['id']}", status=204)
+    body = b"".join([part async for part in content(runtime.sessions, Written(), row, listed, now)])
+    found = icalendar.Calendar.from_ical(body)
+    assert sorted(str(event["SUMMARY"]) for event in found.walk("VEVENT")) == ["Moved", "Same"]
+    assert {str(zone["TZID"]) for zone in found.walk("VTIMEZONE")} == {"America/New_York", "Asia/Tokyo"}
+
+
+def test_what_was_written_is_forgotten_by_its_last_use() -> None:
+    written, first, second, third = Written(limit=10), UUID(int=1), UUID(int=2), UUID(int=3)
+    for event_id in (first, second, first):
+        written.keep(event_id, 1, b"12345")
+    written.keep(third, 1, b"123")
+    assert [written.get(event_id, 1) for event_id in (first, second, third)] == [b"12345", None, b"123"]
+    assert written.size == 8

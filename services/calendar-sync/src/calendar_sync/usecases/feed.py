@@ -131,9 +131,13 @@ async def content(
     sessions: Sessions, written: Written, feed: Feed, entries: Sequence[Entry], now: datetime
 ) -> AsyncIterator[bytes]:
     """The calendar in chunks. Each part is read in a transaction of its own, so a slow reader holds none open."""
-    chunk = bytearray(calendar.head(feed.name, {one.time_zone for one in entries}, now.year))
+    zones = {one.time_zone for one in entries}
+    chunk = bytearray(calendar.head(feed.name, zones, now.year))
     for batch in _batches(entries):
-        for part in await _written(sessions, written, feed.organization_id, batch, now):
+        for zone, part in await _written(sessions, written, feed.organization_id, batch, now):
+            if zone not in zones:  # changed since the entries were read
+                zones.add(zone)
+                chunk += calendar.zone_definition(zone, now.year)
             chunk += part
             if len(chunk) >= _CHUNK_BYTES:
                 yield bytes(chunk)
@@ -156,20 +160,21 @@ def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
 
 async def _written(
     sessions: Sessions, written: Written, organization_id: str, batch: Sequence[Entry], now: datetime
-) -> list[bytes]:
-    found = {one.id: written.get(one.id, one.version) for one in batch}
-    if None in found.values():
+) -> list[tuple[str, bytes]]:
+    """Zone and VEVENTs of each event that is still in the feed."""
+    found = {one.id: (one.time_zone, written.get(one.id, one.version)) for one in batch}
+    if any(part is None for _, part in found.values()):
         async with written.lock:
-            found = {one.id: written.get(one.id, one.version) for one in batch}
-            missing = [one for one in batch if found[one.id] is None]
+            found = {one.id: (one.time_zone, written.get(one.id, one.version)) for one in batch}
+            missing = [one for one in batch if found[one.id][1] is None]
             async with sessions() as session:
                 events = await storage.read(session, organization_id, Window.at(now), missing)
-            async for event_id, part in _write(events, written):
-                found[event_id] = part
-    return [part for part in found.values() if part is not None]
+            async for event, part in _write(events, written):
+                found[event.id] = (event.values.times.time_zone, part)
+    return [(zone, part) for zone, part in found.values() if part is not None]
 
 
-async def _write(events: Sequence[calendar.Listed], written: Written) -> AsyncIterator[tuple[UUID, bytes]]:
+async def _write(events: Sequence[calendar.Listed], written: Written) -> AsyncIterator[tuple[calendar.Listed, bytes]]:
     """The VEVENTs of each event. Others get their turn in between: a series may have a thousand."""
     began = time.monotonic()
     for event in events:
@@ -181,4 +186,4 @@ async def _write(events: Sequence[calendar.Listed], written: Written) -> AsyncIt
                 began = time.monotonic()
         whole = b"".join(parts)
         written.keep(event.id, event.version, whole)
-        yield event.id, whole
+        yield event, whole
