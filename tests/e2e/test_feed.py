@@ -1,13 +1,17 @@
 """The private iCal feed, read by Planning Center as a church subscribes to it: the same instants on both sides."""
 
+import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+import asyncpg
 import httpx
 import pytest
 
+from contracts.values import CALENDAR_SYNC
 from local_stack.church import Church
 from local_stack.stack import Stack
 
@@ -67,6 +71,7 @@ def test_planning_center_reads_the_same_instants(door: Stack, olga: Church) -> N
     ]
     answer = olga.call("POST", "/calendar/bulk", json={"events": events})
     assert (answer["created"], answer["rejected"]) == (len(EVENTS), [])
+    hand_off_all(door)
     address = door.url() + olga.call("POST", "/calendar/feed")["path"]
     control = olga.control
     church = control.organizations()[1]["id"]
@@ -91,6 +96,18 @@ def test_planning_center_reads_the_same_instants(door: Stack, olga: Church) -> N
     olga.call("DELETE", "/calendar/feed")
     assert httpx.get(address).status_code == 404
     control.unsubscribe_feed(church, feed)
+
+
+def hand_off_all(door: Stack) -> None:
+    """As if somebody had pushed each event, and Planning Center had refused."""
+
+    async def update() -> None:
+        connection = await asyncpg.connect(door.database_url(CALENDAR_SYNC, driver="postgresql"))
+        await connection.execute("UPDATE event SET handed_off = true")
+        await connection.close()
+
+    with ThreadPoolExecutor(1) as aside:
+        aside.submit(lambda: asyncio.run(update())).result()
 
 
 Shown = tuple[Any, Any, str, str]

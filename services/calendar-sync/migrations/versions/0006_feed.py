@@ -22,10 +22,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("organization_id", name=op.f("pk_feed")),
     )
     op.create_index("uq_feed_key", "feed", ["key"], unique=True)
+    op.add_column("event", sa.Column("handed_off", sa.Boolean, nullable=False, server_default=sa.text("false")))
     op.create_index(
         "ix_event_feed",
         "event",
         ["organization_id", "last_ends_at"],
         postgresql_include=["first_starts_at", "id", "version", "occurrence_count", "time_zone"],
-        postgresql_where=sa.text("deleted_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NULL AND handed_off"),
     )

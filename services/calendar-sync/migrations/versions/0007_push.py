@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 
 _AT = sa.DateTime(timezone=True)
 
@@ -13,6 +13,9 @@ _AT = sa.DateTime(timezone=True)
 def upgrade() -> None:
     op.add_column("calendar_connection", sa.Column("may_create", sa.Boolean))
     op.add_column("calendar_connection", sa.Column("may_create_at", _AT))
+    op.add_column(
+        "event_link", sa.Column("from_feed", sa.Boolean, nullable=False, server_default=sa.text("false"))
+    )
     op.create_table(
         "push",
         sa.Column("event_id", sa.Uuid, nullable=False),

@@ -96,6 +96,12 @@ async def event_of_instance(pco: PlanningCenter, instance_id: str) -> str:
     return event.id
 
 
+async def is_of_a_feed(pco: PlanningCenter, event_id: str) -> bool:
+    """Whether Planning Center has an event from a feed that the church subscribes to."""
+    document = await pco.get(f"{EVENTS}/{event_id}", Query(include=("feed",)))
+    return document.data.to_one("feed") is not None
+
+
 async def read_window(pco: PlanningCenter, window: Window) -> AsyncIterator[tuple[int, list[Met]]]:
     """All that takes place within a stretch of time, page by page, each with the number of its rows.
 

@@ -1,7 +1,7 @@
 """The private iCal feed: its address, who may read it, and what is in it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -9,12 +9,13 @@ from uuid import UUID
 import httpx
 import icalendar
 import pytest
+import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import event as sql
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from calendar_sync.storage.feed import Window, entries
-from calendar_sync.storage.tables import CalendarConnection, EventLink, Feed
+from calendar_sync.storage.tables import Event, Feed
 from calendar_sync.usecases.feed import Written, content
 from contracts.feeds import FEED_BY_KEY, FEEDS, feed_key
 from contracts.values import CALENDAR_SYNC, PEOPLE_SYNC, WEBHOOK_GATEWAY
@@ -50,6 +51,23 @@ class Gateway:
 @pytest.fixture
 def gateway(quiet: FastAPI, keys: KeyRing) -> Gateway:
     return Gateway(quiet, keys)
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def handed_off(quiet: FastAPI) -> AsyncIterator[None]:
+    """Every event is handed off as soon as it is added."""
+    sessions = quiet.state.runtime.sessions
+    function = "BEGIN NEW.handed_off := true; RETURN NEW; END"
+    async with sessions.begin() as session:
+        await session.execute(
+            text(f"CREATE FUNCTION hand_off() RETURNS trigger LANGUAGE plpgsql AS $f$ {function} $f$")
+        )
+        await session.execute(
+            text("CREATE TRIGGER hand_off BEFORE INSERT ON event FOR EACH ROW EXECUTE FUNCTION hand_off()")
+        )
+    yield
+    async with sessions.begin() as session:
+        await session.execute(text("DROP FUNCTION hand_off CASCADE"))
 
 
 def at(begins: datetime, hours: float = 1) -> dict[str, Any]:
@@ -143,25 +161,15 @@ async def test_a_feed_has_its_churchs_events_of_its_time_alone(church: Any, anot
     assert await gateway.titles(theirs) == ["Theirs"]
 
 
-async def test_a_linked_event_does_not_come_back_to_planning_center(church: Any, gateway: Gateway) -> None:
+async def test_only_what_was_handed_off_is_in_the_feed(church: Any, gateway: Gateway) -> None:
     path = (await church.call("POST", "/feed", status=201))["path"]
-    events = {title: await church.add(title=title, **at(SOON)) for title in ("Here", "Linked", "Gone", "Elsewhere")}
+    events = {title: await church.add(title=title, **at(SOON)) for title in ("Handed off", "Ours alone")}
     before = (await gateway.ask(path)).headers["etag"]
-    owner = {"organization_id": "org-1", "pco_organization_id": "1"}
-    linked = {"linked_at": SOON, "title_there": "There"}
     async with church.app.state.runtime.sessions.begin() as session:
-        connected = {"state": "disconnected", "generation": 1, "version": 1, "occurred_at": SOON}
-        session.add(CalendarConnection(**owner, **connected, pco_organization_name="First Church"))
-        for number, (title, state) in enumerate((("Linked", "linked"), ("Gone", "gone"), ("Elsewhere", "linked"))):
-            whose = owner | ({"pco_organization_id": "2"} if title == "Elsewhere" else {})
-            event_id = UUID(events[title]["id"])
-            session.add(EventLink(**whose, **linked, event_id=event_id, state=state, pco_event_id=str(number)))
+        ours = update(Event).where(Event.id == UUID(events["Ours alone"]["id"]))
+        await session.execute(ours.values(handed_off=False))
     assert (await gateway.ask(path, tag=before)).status_code == 200
-    assert await gateway.titles(path) == ["Elsewhere", "Here"]
-    async with church.app.state.runtime.sessions.begin() as session:
-        await session.execute(text("DELETE FROM event_link"))
-    assert (await gateway.ask(path)).headers["etag"] == before
-    assert await gateway.titles(path) == ["Elsewhere", "Gone", "Here", "Linked"]
+    assert await gateway.titles(path) == ["Handed off"]
 
 
 async def test_what_did_not_change_is_not_sent_again(church: Any, gateway: Gateway) -> None:

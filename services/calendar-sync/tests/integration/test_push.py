@@ -1,13 +1,16 @@
 """Pushing events to Planning Center: created there once where that is allowed, handed off where it is refused."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from calendar_sync.storage.tables import CalendarConnection, Creation, Push
+from calendar_sync.storage.tables import CalendarConnection, Creation, Event, Push
 
 pytestmark = pytest.mark.asyncio
 
@@ -133,7 +136,7 @@ async def test_what_is_refused_is_handed_off_and_linked_once_it_is_there(linked:
     linked.create("Harvest supper", "2027-03-07T18:00", "2027-03-07T20:30")
     await linked.poll()
     assert (await linked.event(event))["link"] is None, "it is on another day"
-    times = (await typed(linked, SUPPER["starts_at"]), await typed(linked, SUPPER["ends_at"]))
+    times = (await typed(linked, str(SUPPER["starts_at"])), await typed(linked, str(SUPPER["ends_at"])))
     pco_event_id = linked.create("harvest SUPPER", *times)
     await linked.poll()
     now = await linked.event(event)
@@ -148,7 +151,7 @@ async def test_what_is_refused_is_handed_off_and_linked_once_it_is_there(linked:
 async def test_of_two_that_match_none_is_linked_by_itself(linked: Any) -> None:
     event = await linked.here.add(**SUPPER)
     await push(linked, event)
-    times = (await typed(linked, SUPPER["starts_at"]), await typed(linked, SUPPER["ends_at"]))
+    times = (await typed(linked, str(SUPPER["starts_at"])), await typed(linked, str(SUPPER["ends_at"])))
     for _ in range(2):
         linked.create("Harvest supper", *times)
     await linked.poll()
@@ -171,3 +174,67 @@ async def test_a_refusal_is_remembered_and_asked_about_without_creating(linked: 
     (row,) = await linked.here.rows(CalendarConnection)
     assert row.may_create is True
     assert len(named(linked, "Harvest supper")) == 1
+
+
+@contextmanager
+def published(event: Mapping[str, Any]) -> Iterator[str]:
+    """Address of a calendar with one event."""
+    starts, ends = (event[name].translate({ord("-"): None, ord(":"): None}) for name in ("starts_at", "ends_at"))
+    lines = ["UID:1", f"DTSTART:{starts}", f"DTEND:{ends}", f"SUMMARY:{event['title']}"]
+    whole = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//test//EN", "BEGIN:VEVENT", *lines, "END:VEVENT"]
+    body = "\r\n".join([*whole, "END:VCALENDAR", ""]).encode()
+
+    class Calendar(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/calendar")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Calendar) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/calendar.ics"
+        server.shutdown()
+
+
+async def test_what_came_by_the_feed_is_changed_here_alone(linked: Any) -> None:
+    """Planning Center reads the feed, and has the event from it: out of the feed it would delete it again."""
+    event = await linked.here.add(**SUPPER)
+    await push(linked, event)
+    assert await handed_off(linked) == [True]
+    with published(SUPPER) as address:
+        feed = linked.control.subscribe_feed(linked.there.id, address)
+        linked.control.refresh_feed(linked.there.id, feed)
+    (there,) = named(linked, "Harvest supper")
+    pco_event_id = there["id"]
+    await linked.poll()
+    now = await linked.event(event)
+    assert now["link"]["pco_event_id"] == pco_event_id
+    assert "feed" in now["link"]["note"]
+    assert await handed_off(linked) == [True]
+    await linked.here.call("PATCH", f"/events/{event['id']}", {"title": "Harvest lunch"})
+    assert (await linked.sync(event))["outcome"] == "unchanged"
+    await linked.poll()
+    assert (await linked.event(event))["title"] == "Harvest lunch"
+    linked.control.delete_event(linked.there.id, pco_event_id)
+    for _ in range(3):
+        await linked.poll()
+    assert (await linked.event(event))["link"]["state"] == "gone"
+    assert await handed_off(linked) == [False]
+
+
+async def test_what_somebody_created_there_leaves_the_feed(linked: Any) -> None:
+    event = await linked.here.add(**SUPPER)
+    await push(linked, event)
+    times = (await typed(linked, str(SUPPER["starts_at"])), await typed(linked, str(SUPPER["ends_at"])))
+    linked.create("Harvest supper", *times)
+    await linked.poll()
+    assert (await linked.event(event))["link"]["state"] == "linked"
+    assert await handed_off(linked) == [False]
+
+
+async def handed_off(linked: Any) -> list[bool]:
+    return [event.handed_off for event in await linked.here.rows(Event)]

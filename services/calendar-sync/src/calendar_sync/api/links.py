@@ -25,7 +25,7 @@ async def compare(event_id: str, query: Annotated[ComparisonQuery, Query()], use
 @router.post("/events/{event_id}/link")
 async def link(event_id: str, body: LinkInput, user: Admin, session: Session, wired: Wired) -> EventDetails:
     """Link an event, and take over what Planning Center has."""
-    read = await linking.read_for(wired, user.organization_id, body)
+    read = await linking.read_for(wired, user.organization_id, event_id, body)
     now = wired.clock.now()
     return await linking.link(session, user.organization_id, event_id, body, read, user, now)
 

@@ -54,6 +54,10 @@ MOVED: Final = (
 DATES_ARE_THEIRS: Final = (
     "The dates of this event come from Planning Center: change them in Planning Center, or unlink this event first."
 )
+FROM_FEED: Final = (
+    "Planning Center has this event from the church's calendar feed. Change it here: Planning Center follows when it "
+    "reads the feed again."
+)
 NO_DATE: Final = "Planning Center has no date for this event, so the dates here stay as they are."
 UNREADABLE_DATES: Final = (
     "Planning Center has a date for this event that cannot be, such as an end before the start. It was left out: "

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from calendar_sync.domain.feed import Listed
 from calendar_sync.storage.events import occurrences_of, whole
-from calendar_sync.storage.links import has_link
 from calendar_sync.storage.tables import Event
 from synckit.among import among
 
@@ -47,14 +46,14 @@ class Entry:
 def listed_in_feed(organization_id: str, window: Window) -> ColumnElement[bool]:
     """Which events are in the feed: one condition for all of its statements.
 
-    One that is linked, or was until it was deleted in Planning Center, must not come back to it by the feed.
+    Those that were handed off: a feed of all events would double what Planning Center has already.
     """
     return and_(
         Event.organization_id == organization_id,
         Event.deleted_at.is_(None),
         Event.last_ends_at >= window.begins,
         Event.first_starts_at < window.ends,
-        ~has_link(Event, organization_id),
+        Event.handed_off,
     )
 
 

@@ -91,7 +91,7 @@ class Event(Base):
             "organization_id",
             "last_ends_at",
             postgresql_include=["first_starts_at", "id", "version", "occurrence_count", "time_zone"],
-            postgresql_where=text("deleted_at IS NULL"),
+            postgresql_where=text("deleted_at IS NULL AND handed_off"),
         ),
     )
 
@@ -114,6 +114,8 @@ class Event(Base):
     recurrence: Mapped[str | None]
     listed: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     """Whether its occurrences are listed one by one, as Planning Center has them, and follow from no rule."""
+    handed_off: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Whether Planning Center has it, or is to have it, by the church's feed."""
     first_starts_at: Mapped[datetime]
     """When the first occurrence begins that is not cancelled."""
     last_ends_at: Mapped[datetime]
@@ -216,6 +218,8 @@ class EventLink(Base):
     gone_at: Mapped[datetime | None]
     note: Mapped[str | None]
     """What the last read could not take over, in a sentence."""
+    from_feed: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Whether Planning Center has it from the church's feed, so that it is changed here alone."""
     kept: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), default=list)
     """What a person restored (`domain.taking_over.KEPT`): a check leaves it."""
 

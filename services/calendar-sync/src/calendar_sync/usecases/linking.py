@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from calendar_sync.domain.changes import Whole
 from calendar_sync.domain.comparing import MOST_SHOWN, Moved, compare
-from calendar_sync.domain.sentences import MOVED, NOT_CONNECTED, already_linked
+from calendar_sync.domain.sentences import FROM_FEED, MOVED, NOT_CONNECTED, already_linked
 from calendar_sync.domain.taking_over import Taken, There, after
-from calendar_sync.planning_center import url_of
+from calendar_sync.planning_center import is_of_a_feed, url_of
 from calendar_sync.resources import Resources
 from calendar_sync.storage import links
 from calendar_sync.storage.events import details, occurrences_of, rendered_occurrences, summary, whole
@@ -59,24 +59,31 @@ class Read:
     there: There
     owner: Owner
     zone: str
+    from_feed: bool = False
+    """Whether Planning Center has it from the church's feed, so that nothing here is overwritten."""
 
 
-async def read_for(resources: Resources, organization_id: str, target: LinkInput | ComparisonQuery) -> Read:
-    """Read what is to be linked; errors as `there.asking`."""
+async def read_for(
+    resources: Resources, organization_id: str, event_id: str, target: LinkInput | ComparisonQuery
+) -> Read:
+    """Read what an event is to be linked to; errors as `there.asking`. NotFound (404) for the event."""
     async with asking(resources, organization_id) as asked:
-        return await _read(asked, target)
+        return await _read(resources, asked, event_id, target)
 
 
-async def _read(asked: Asked, target: LinkInput | ComparisonQuery) -> Read:
+async def _read(resources: Resources, asked: Asked, event_id: str, target: LinkInput | ComparisonQuery) -> Read:
+    async with resources.runtime.sessions() as session:
+        event = await events.find(session, asked.owner.organization_id, event_id)
     there = await read_target(asked.pco, target.pco_event_id, target.pco_event_instance_id)
-    return Read(there, asked.owner, asked.zone)
+    from_feed = event.handed_off and await is_of_a_feed(asked.pco, target.pco_event_id)
+    return Read(there, asked.owner, asked.zone, from_feed)
 
 
 async def comparison(resources: Resources, organization_id: str, event_id: str, query: ComparisonQuery) -> Comparison:
     """What a link would overwrite. NotFound (404) here or there."""
     async with resources.runtime.sessions() as session:
         await events.find(session, organization_id, event_id)
-    read = await read_for(resources, organization_id, query)
+    read = await read_for(resources, organization_id, event_id, query)
     now = resources.clock.now()
     async with resources.runtime.sessions() as session:
         event = await events.find(session, organization_id, event_id)
@@ -110,6 +117,8 @@ def _compared(one: Moved) -> ComparedOccurrence:
 
 
 def _taken(before: Whole, read: Read, now: datetime) -> Taken:
+    if read.from_feed:
+        return Taken(without_ids(before), FROM_FEED)
     return after(without_ids(before), read.there, read.zone, now)
 
 
@@ -155,6 +164,7 @@ async def link(
         linked_at=now,
         linked_by_name=user.name,
         note=taken.note,
+        from_feed=read.from_feed,
         kept=[],
     )
     await make(session, connection, event, made, before, taken.values, Actor.person(user), Cause(LINK))
@@ -176,6 +186,7 @@ async def make(
     """
     now = made.linked_at
     session.add(made)
+    event.handed_off = made.from_feed
     await session.execute(
         delete(Push).where(Push.event_id == event.id, Push.pco_organization_id == made.pco_organization_id)
     )
@@ -194,7 +205,7 @@ async def link_many(resources: Resources, organization_id: str, body: LinksInput
     """Link many events, each in a transaction of its own."""
     async with asking(resources, organization_id, patience=_PATIENCE_FOR_MANY) as asked:
         places = asyncio.Semaphore(_AT_ONCE)
-        reads = await asyncio.gather(*(_read_one(asked, one, places) for one in body.links))
+        reads = await asyncio.gather(*(_read_one(resources, asked, one, places) for one in body.links))
     items = [
         await _link_one(resources, organization_id, one, read, user)
         for one, read in zip(body.links, reads, strict=True)
@@ -202,11 +213,13 @@ async def link_many(resources: Resources, organization_id: str, body: LinksInput
     return LinkedMany(items=tuple(items))
 
 
-async def _read_one(asked: Asked, one: OneOfLinks, places: asyncio.Semaphore) -> Read | ServiceError:
+async def _read_one(
+    resources: Resources, asked: Asked, one: OneOfLinks, places: asyncio.Semaphore
+) -> Read | ServiceError:
     async with places:
         try:
             with in_words(asked.owner.organization_id):
-                return await _read(asked, one)
+                return await _read(resources, asked, one.event_id, one)
         except ServiceError as error:
             return error
 

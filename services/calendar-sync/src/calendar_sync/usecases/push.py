@@ -14,7 +14,7 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from calendar_sync.domain.changes import Whole
@@ -137,6 +137,7 @@ async def give_up(session: AsyncSession, organization_id: str, event_id: str) ->
         raise Conflict(NOT_PUSHED, slug="not-pushed")
     if push.state == ASKED:
         raise Conflict(BEING_CREATED, slug="being-created")
+    event.handed_off = False
     await session.delete(push)
 
 
@@ -368,6 +369,8 @@ async def _hand_off(one: _Pushing, outcome: str = HANDED_OFF) -> None:
         found = await push_of(session, one.owner, one.event_id)
         if found is not None:
             found.state, found.looked_at = WAITING, now
+            if outcome == HANDED_OFF:
+                await session.execute(update(Event).where(Event.id == one.event_id).values(handed_off=True))
             found.note = PUSH_ENDED[outcome] if outcome != HANDED_OFF else None
 
 
@@ -414,6 +417,7 @@ async def _link(one: _Pushing, pco_event_id: str, instances: Mapping[str, str]) 
             state=links.LINKED,
             linked_at=now,
             linked_by_name=push.by_name if push else None,
+            from_feed=False,
             kept=await _edited_since(session, event, push) if push else [],
         )
         ids = tuple(replace(each, pco_instance_id=instances.get(each.key)) for each in before.occurrences)

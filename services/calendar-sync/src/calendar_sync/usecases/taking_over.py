@@ -12,8 +12,17 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from calendar_sync.domain.changes import Whole
-from calendar_sync.domain.sentences import DIFFERS, GONE, LINKED, MISSING, NOT_LINKED, UNCHANGED, UPDATED_HERE
-from calendar_sync.domain.taking_over import Taken, There, after, differing
+from calendar_sync.domain.sentences import (
+    DIFFERS,
+    FROM_FEED,
+    GONE,
+    LINKED,
+    MISSING,
+    NOT_LINKED,
+    UNCHANGED,
+    UPDATED_HERE,
+)
+from calendar_sync.domain.taking_over import KEPT, Taken, There, after, differing
 from calendar_sync.storage import links
 from calendar_sync.storage.events import occurrences_of, whole
 from calendar_sync.storage.links import Owner
@@ -66,6 +75,8 @@ async def lock(session: AsyncSession, owner: Owner, event_id: UUID) -> Locked | 
 
 def taken(before: Whole, link: EventLink, there: There, context: Context) -> tuple[Taken, list[str]]:
     """The event after a read, and what a person put back that still differs. Nothing is written."""
+    if link.from_feed:
+        return replace(after(before, there, context.zone, context.now, KEPT), values=before, note=FROM_FEED), []
     theirs = after(before, there, context.zone, context.now)
     differs = differing(before, theirs.values)
     kept = [name for name in link.kept if name in differs]
@@ -144,6 +155,8 @@ async def miss(session: AsyncSession, context: Context, event_id: UUID, target: 
     link.state, link.gone_at, link.look_after, link.missing_since = links.GONE, now, now + _AGAIN, None
     event.version += 1
     event.updated_at = now
+    # In the feed it would come back as another event.
+    event.handed_off = False
     await note_link(session, event, THEIRS, link, None, now, context.cause)
     await append(session, event_unlinked(event, locked.before.occurrences, DELETED_THERE, now))
     return GONE

@@ -9,10 +9,10 @@ from sqlalchemy import select
 
 from calendar_sync.domain.planning_center import span_of
 from calendar_sync.domain.push import in_zone
-from calendar_sync.domain.sentences import SEVERAL_MATCH
-from calendar_sync.domain.taking_over import There, after
+from calendar_sync.domain.sentences import FROM_FEED, SEVERAL_MATCH
+from calendar_sync.domain.taking_over import Taken, There, after
 from calendar_sync.domain.window import Window
-from calendar_sync.planning_center import search
+from calendar_sync.planning_center import is_of_a_feed, search
 from calendar_sync.storage import links
 from calendar_sync.storage.events import occurrences_of, whole
 from calendar_sync.storage.links import WAITING, linked_to, push_of
@@ -77,7 +77,8 @@ async def _look_for(check: Check, event_id: UUID) -> None:
     (found,) = left
     single = len(values.occurrences) == 1 and not found.instance.repeats
     there = await read_target(check.pco, found.event.id, found.instance.id if single else None)
-    await _link_found(check, event_id, there)
+    from_feed = await is_of_a_feed(check.pco, found.event.id)
+    await _link_found(check, event_id, there, from_feed=from_feed)
 
 
 async def _still_waiting(check: Check, event_id: UUID, note: str | None) -> None:
@@ -87,7 +88,7 @@ async def _still_waiting(check: Check, event_id: UUID, note: str | None) -> None
             found.looked_at, found.note = check.resources.clock.now(), note
 
 
-async def _link_found(check: Check, event_id: UUID, there: There) -> None:
+async def _link_found(check: Check, event_id: UUID, there: There, *, from_feed: bool) -> None:
     now = check.resources.clock.now()
     async with check.job.transaction() as session:
         connection = await locked_connection(session, check.owner)
@@ -103,7 +104,9 @@ async def _link_found(check: Check, event_id: UUID, there: There) -> None:
         if former is not None:
             await session.delete(former)
             await session.flush()
-        found = after(without_ids(before), there, check.zone, now)
+        found = Taken(without_ids(before), FROM_FEED)
+        if not from_feed:
+            found = after(without_ids(before), there, check.zone, now)
         made = EventLink(
             **check.owner.columns,
             event_id=event.id,
@@ -114,6 +117,7 @@ async def _link_found(check: Check, event_id: UUID, there: There) -> None:
             linked_at=now,
             linked_by_name=None,
             note=found.note,
+            from_feed=from_feed,
             kept=[],
         )
         await make(session, connection, event, made, before, found.values, THEIRS, check.cause)
