@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,11 @@ async def test_either_side_changes_between_the_warning_and_the_link(linked: Any)
         found = await linked.here.call("GET", f"/events/{event['id']}/comparison?pco_event_id={pco}")
         return str(found["digest"])
 
+    edit, add = linked.control.edit_event, linked.control.create_instance
     for change in (
-        lambda: linked.control.edit_event(linked.there.id, pco, name="Retreat there"),
-        lambda: linked.control.edit_event(linked.there.id, pco, starts_at=at(linked, 13)),
-        lambda: linked.control.create_instance(linked.there.id, pco, at(linked, 20)),
+        partial(edit, linked.there.id, pco, name="Retreat there"),
+        partial(edit, linked.there.id, pco, starts_at=at(linked, 13)),
+        partial(add, linked.there.id, pco, at(linked, 20)),
     ):
         digest = await shown()
         change()

@@ -7,7 +7,7 @@ Planning Center keeps its id, or shows another one with the same start.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from calendar_sync.domain.changes import OCCURRENCE, Whole
@@ -103,10 +103,9 @@ def _list(before: Whole, there: There, readable: list[_Match], zone: str, now: d
     by_id = {one.pco_instance_id: one for one in before.occurrences if one.pco_instance_id in seen}
     for match in readable:
         match.here = by_id.get(match.instance.id)
+    shown = there.reach or (_from_the_first(readable, now) if before.listed else None)
     free = [
-        one
-        for one in before.occurrences
-        if one.pco_instance_id not in seen and (there.reach is None or there.reach.has(one.span))
+        one for one in before.occurrences if one.pco_instance_id not in seen and (shown is None or shown.has(one.span))
     ]
     _recognise(readable, free, zone, anew=not before.listed)
     recognised = {match.here.key for match in readable if match.here is not None}
@@ -128,6 +127,13 @@ def _list(before: Whole, there: There, readable: list[_Match], zone: str, now: d
     times = Times(first.span, zone)
     values = replace(before, times=times, occurrences=tuple(sorted(those, key=_key)), listed=True)
     return Taken(values, note, vanished=bool(gone))
+
+
+def _from_the_first(readable: Sequence[_Match], now: datetime) -> Reach:
+    """The time that a read of all occurrences is sure to show. Whether Planning Center lists those that are over is
+    unconfirmed, so what is over and lies before all that it lists is left as it is.
+    """
+    return Reach(min([now, *(one.span.starts_at for one in readable)]), datetime.max.replace(tzinfo=UTC))
 
 
 def _recognise(matches: Sequence[_Match], free: Sequence[Occurrence], zone: str, *, anew: bool) -> None:

@@ -49,7 +49,8 @@ async def start_due(session: AsyncSession, now: datetime) -> int:
         Push.pco_organization_id == CalendarConnection.pco_organization_id,
         Push.state == links.WAITING,
     )
-    wanted = or_(linked, waiting, CalendarConnection.time_zone.is_(None))
+    unknown = CalendarConnection.time_zone.is_(None) & CalendarConnection.checked_at.is_(None)
+    wanted = or_(linked, waiting, unknown)
     due = await runs.due(session, CalendarConnection, CalendarConnection.next_poll_at, now, wanted)
     for connection in due:
         interval = await interval_of(session, connection.organization_id)
@@ -123,8 +124,8 @@ async def conclude(session: AsyncSession, connection: CalendarConnection, found:
         connection.next_poll_at = min(connection.next_poll_at, now + _SOON)
     owner = Owner(connection.organization_id, connection.pco_organization_id)
     if (
-        not await links.any_of(session, owner)
+        connection.checked_at is not None
+        and not await links.any_of(session, owner)
         and not await links.waits(session, owner)
-        and connection.time_zone is not None
     ):
         connection.next_poll_at = None

@@ -23,6 +23,8 @@ async def change(
     """Change the sent fields. A field sent as null is reset to its default."""
     sent = {name: getattr(patch, name) for name in patch.model_fields_set}
     if sent:
+        # The connection comes before the settings, as in synckit's steps of a run.
+        connection = await session.get(CalendarConnection, organization_id, with_for_update=True)
         values = {
             name: CalendarSettings.model_fields[name].default if value is None else value
             for name, value in sent.items()
@@ -32,11 +34,7 @@ async def change(
             .values(organization_id=organization_id, **values)
             .on_conflict_do_update(index_elements=[ChurchSettings.organization_id], set_=values)
         )
-        await _reschedule(session, organization_id, now)
+        if connection is not None and connection.next_poll_at is not None:
+            interval = await interval_of(session, organization_id)
+            connection.next_poll_at = next_check(organization_id, interval, now)
     return await read(session, organization_id)
-
-
-async def _reschedule(session: AsyncSession, organization_id: str, now: datetime) -> None:
-    connection = await session.get(CalendarConnection, organization_id, with_for_update=True)
-    if connection is not None and connection.next_poll_at is not None:
-        connection.next_poll_at = next_check(organization_id, await interval_of(session, organization_id), now)
