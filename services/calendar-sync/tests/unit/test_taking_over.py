@@ -204,6 +204,17 @@ def test_what_is_over_and_not_listed_is_left() -> None:
     assert (found.vanished, len(active(found.values))) == (True, 2), "others that are over are listed"
 
 
+def test_what_is_over_stays_when_a_series_is_linked() -> None:
+    begin = NOW - timedelta(days=14)
+    here = local(replace(WEEKLY, span=Span(begin, begin + timedelta(hours=1))))
+    there = There(Seen("7", "Choir", ""), (instance(1, NOW + timedelta(days=7), location="Garden"),))
+    found = after(here, there, ZONE, NOW).values
+    starts = [one.span.starts_at for one in active(found)]
+    assert starts == [begin, begin + timedelta(days=7), NOW + timedelta(days=7)]
+    assert (found.location, [one.location for one in active(found)]) == ("Garden", ["Hall", "Hall", None])
+    assert after(found, there, ZONE, NOW).values == found
+
+
 def test_two_occurrences_at_the_same_start_have_keys_of_their_own() -> None:
     those = tuple(instance(number) for number in (1, 2, 3))
     found = after(local(replace(WEEKLY, recurrence=None)), There(Seen("7", "Choir", ""), those), ZONE, NOW).values

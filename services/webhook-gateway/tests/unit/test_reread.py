@@ -37,8 +37,12 @@ def test_a_greeting_names_each_read_of_its_topics_once() -> None:
     found = reread("people.record.v1", "people.sync-run.v1")
     assert found.count("/api/v1/people/status") == 1
     assert set(found) == {*reads_about("people.record.v1"), *reads_about("people.sync-run.v1")}
-    assert reread("calendar.event.v1") == ["/api/v1/calendar/events", "/api/v1/calendar/occurrences"]
-    assert reread("calendar.sync-run.v1") == []
+    assert reread("calendar.event.v1") == [
+        "/api/v1/calendar/events",
+        "/api/v1/calendar/occurrences",
+        "/api/v1/calendar/status",
+    ]
+    assert reread("calendar.sync-run.v1") == ["/api/v1/calendar/status", "/api/v1/calendar/runs"]
 
 
 def test_whatever_the_console_follows_is_told_by_some_topic() -> None:

@@ -103,7 +103,8 @@ def _list(before: Whole, there: There, readable: list[_Match], zone: str, now: d
     by_id = {one.pco_instance_id: one for one in before.occurrences if one.pco_instance_id in seen}
     for match in readable:
         match.here = by_id.get(match.instance.id)
-    shown = there.reach or (_from_the_first(readable, now) if before.listed else None)
+    several = before.listed or before.times.recurrence is not None
+    shown = there.reach or (_from_the_first(readable, now) if several else None)
     free = [
         one for one in before.occurrences if one.pco_instance_id not in seen and (shown is None or shown.has(one.span))
     ]
@@ -246,13 +247,13 @@ def _with_locations(before: Whole, values: Whole, seen: dict[str, SeenInstance],
             at[one.key] = told.location or None
         else:
             at[one.key] = (one.location or before.location) if one.key in known or not values.listed else None
-    shared = {at[one.key] for one in values.occurrences if not one.cancelled}
-    if len(shared) == 1:
-        (location,) = shared
-        those = tuple(replace(one, location=None) if not one.cancelled else one for one in values.occurrences)
-        return replace(values, location=location, occurrences=those)
-    those = tuple(replace(one, location=at[one.key]) if not one.cancelled else one for one in values.occurrences)
-    return replace(values, location=None, occurrences=those)
+    shared = {at[one.key] for one in values.occurrences if not one.cancelled and one.pco_instance_id is not None}
+    location = shared.pop() if len(shared) == 1 else None
+    those = tuple(
+        one if one.cancelled else replace(one, location=None if at[one.key] == location else at[one.key])
+        for one in values.occurrences
+    )
+    return replace(values, location=location, occurrences=those)
 
 
 def _bounded(those: tuple[Occurrence, ...]) -> tuple[Occurrence, ...]:

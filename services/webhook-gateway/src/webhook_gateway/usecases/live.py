@@ -30,8 +30,8 @@ _ABOUT: Final = {  # API paths affected by a topic's facts
     "people.record.v1": ("/people/members", "/people/families", "/people/status"),
     "people.sync-run.v1": ("/people/status", "/people/runs", "/people/held-matches"),
     "conflicts.conflict.v1": ("/conflicts", "/conflicts/count"),
-    "calendar.event.v1": ("/calendar/events", "/calendar/occurrences"),
-    "calendar.sync-run.v1": (),
+    "calendar.event.v1": ("/calendar/events", "/calendar/occurrences", "/calendar/status"),
+    "calendar.sync-run.v1": ("/calendar/status", "/calendar/runs"),
 }
 _ABOUT_TYPE: Final[dict[type[Event], tuple[str, ...]]] = {
     HeldMatchesAnswered: ("/people/held-matches", "/people/status")
