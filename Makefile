@@ -39,7 +39,7 @@ LONGEST := $(patsubst %,integration-%,$(LETTERS:%=people-sync-%)) browser integr
 	$(patsubst %,integration-%,servicekit crashes decisions meanwhile refresh_crashes plan_crashes local)
 # These compute and have no scaled times: they run behind the others, what a look shows first.
 BEHIND := lint imports console docs unit types e2e-calls \
-	$(patsubst %,integration-%,conflict-service calendar-sync pco-simulator synckit)
+	$(patsubst %,integration-%,conflict-service pco-simulator synckit)
 STAGES := $(BEHIND) $(LONGEST) $(filter-out $(LONGEST) $(BEHIND),$(INTEGRATION)) containers
 CALLS := tests/e2e/test_callers.py tests/e2e/test_document.py
 
@@ -204,5 +204,5 @@ $(INSTALLED): constraints.txt pyproject.toml $(wildcard libs/*/pyproject.toml se
 		$(foreach folder,$(DISTRIBUTIONS),--editable $(folder))
 	@touch $@
 
-.PHONY: help install run clean-run test lint types imports console docs unit integration e2e e2e-calls e2e-stories browser containers flaky soak bench \
-	format pictures contracts constraints $(INTEGRATION)
+.PHONY: help install run clean-run test lint types imports console docs unit integration e2e e2e-calls e2e-stories browser containers \
+	flaky soak bench format pictures contracts constraints $(INTEGRATION)

@@ -24,7 +24,7 @@ from calendar_sync.usecases import polling
 from contracts.values import CALENDAR_SYNC
 from servicekit.db.tables import JOB
 from servicekit.local.process import free_port
-from servicekit.testing import KeyRing, eventually
+from servicekit.testing import KeyRing, eventually, preloaded
 from synckit.testing.jobs import work_off
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -239,7 +239,7 @@ async def test_a_process_killed_while_checking_is_followed_by_another(
 
         def start() -> subprocess.Popen[bytes]:
             ports = {"HTTP_PORT": str(free_port()), "OPERATOR_PORT": str(free_port())}
-            return subprocess.Popen([sys.executable, "-m", "calendar_sync"], env=env | ports, stdout=log, stderr=log)
+            return preloaded.spawn([sys.executable, "-m", "calendar_sync"], env=env | ports, stdout=log)
 
         first = start()
         try:
