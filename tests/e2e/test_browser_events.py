@@ -328,7 +328,7 @@ def test_a_narrow_screen_has_an_agenda(page: Page) -> None:
 def test_a_series_is_edited_and_single_occurrences_keep_what_they_have(page: Page, ours: Church) -> None:
     page.goto(f"/events/{only(ours, 'Worship')['id']}")
     tab_to(page, "button", "Edit").press("Enter")
-    expect(page.get_by_text("1 occurrence that was changed alone keeps its own values")).to_be_visible()
+    expect(page.get_by_text("2 occurrences that were changed alone keep their own values")).to_be_visible()
     tab_until(page, page.get_by_label("Starts"))
     page.keyboard.type("04052099")
     page.keyboard.type("1030A")
