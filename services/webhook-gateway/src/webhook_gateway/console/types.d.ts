@@ -430,16 +430,6 @@ export interface EventValues {
   updated_at: string;
 }
 
-export interface EventSummary extends EventValues {
-  first_starts_at: string;
-  last_ends_at: string;
-  occurrence_count: number;
-  version: number;
-  created_at: string;
-  listed: boolean;
-  link: EventLink | null;
-}
-
 export interface EventLink {
   pco_event_id: string;
   pco_event_instance_id: string | null;
@@ -452,6 +442,30 @@ export interface EventLink {
   gone_at: string | null;
   note: string | null;
   differs: string[];
+}
+
+export interface CalendarStatus {
+  connected: boolean;
+  role_missing: boolean;
+  message: string | null;
+  time_zone: string | null;
+  linked: number;
+  gone: number;
+  poll_minutes: number;
+  checked_at: string | null;
+  next_check_at: string | null;
+  run: Run | null;
+  last_run: Run | null;
+}
+
+export interface EventSummary extends EventValues {
+  first_starts_at: string;
+  last_ends_at: string;
+  occurrence_count: number;
+  version: number;
+  created_at: string;
+  listed: boolean;
+  link: EventLink | null;
 }
 
 export interface EventDetails extends EventSummary {

@@ -3,14 +3,16 @@
 import { at, get, patch, post, remove } from "../api.js";
 import { follow } from "../live.js";
 import { announce, h } from "../parts/dom.js";
-import { eventOf, inOrder, inWords, isOver, repeatsOf, ruledStart } from "../parts/event.js";
+import { eventOf, inOrder, inWords, isOver, isSeries, repeatsOf, ruledStart } from "../parts/event.js";
 import { bodyOf, eventFields, occurrenceBody, occurrenceFields, offeredDay, readEvent, readOccurrence } from "../parts/event_form.js";
 import { historyOf } from "../parts/history.js";
 import { list } from "../parts/list.js";
 import { action, ask, confirm, heading, notice, run as work, status, when } from "../parts/look.js";
+import { linkStatus } from "../parts/member.js";
 import { otherwiseChanged, showNewest, whoChanged } from "../parts/newest.js";
 import { part } from "../parts/part.js";
-import { whenOf, zoneName } from "../parts/times.js";
+import { openAt } from "../parts/there.js";
+import { isZone, ownZone, whenOf, zoneName } from "../parts/times.js";
 import { count } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").EventDetails} EventDetails */
@@ -30,8 +32,9 @@ export async function show(context) {
  * @param {string} verb
  * @param {(body: Record<string, unknown>) => Promise<unknown>} save gets the changes, or a new event's values
  * @param {string} back
+ * @param {string} zone that is offered for a new event
  */
-function eventForm(context, event, verb, save, back) {
+function eventForm(context, event, verb, save, back, zone = ownZone()) {
   let saved = false;
   const form = h(
     "form",
@@ -44,7 +47,7 @@ function eventForm(context, event, verb, save, back) {
         });
       },
     },
-    ...eventFields(event, offeredDay(context.query.get("day"))),
+    ...eventFields(event, zone, offeredDay(context.query.get("day"))),
     h("div", { class: "row" }, h("button", { class: "primary" }, verb), h("a", { href: back }, "Cancel")),
   );
   const untouched = readEvent(form);
@@ -53,12 +56,14 @@ function eventForm(context, event, verb, save, back) {
 }
 
 /** @param {Context} context */
-function add(context) {
+async function add(context) {
   const title = heading("Add an event", h("a", { href: "/events" }, "All events"));
   if (!context.admin) {
     context.main.append(title, h("p", {}, "Administrators add events. Nothing was changed; ask one of them."));
     return;
   }
+  /** @type {Partial<import("../types.d.ts").CalendarStatus>} */
+  const { time_zone } = await get("/calendar/status", undefined, context.signal).catch(() => ({}));
   const made = eventForm(
     context,
     null,
@@ -70,6 +75,7 @@ function add(context) {
       context.go(at`/events/${event.id}`, { replace: true });
     },
     "/events",
+    time_zone && isZone(time_zone) ? time_zone : undefined,
   );
   context.main.append(title, h("p", { class: "quiet" }, "Added here. Planning Center does not get it."), made.form);
 }
@@ -99,7 +105,7 @@ async function edit(context) {
   main.append(
     heading(`Edit ${event.title}`),
     moved,
-    event.recurrence
+    isSeries(event)
       ? h("p", { class: "quiet" }, "All occurrences change.", own > 0 ? ` ${count(own, "occurrence that was changed alone keeps its", "occurrences that were changed alone keep their")} own values, where the series still has the day.` : "")
       : "",
     made.form,
@@ -131,6 +137,7 @@ async function view(context) {
     follows: ["/calendar/events"],
     onFact: (fact, /** @type {EventDetails} */ value) => {
       if (fact.type === "EventRemoved" && fact.body.event_id === id) void record.reload();
+      if (["EventLinked", "EventUnlinked"].includes(fact.type) && fact.body.event.id === id) return undefined;
       const changed = eventOf(fact);
       if (changed?.id !== id || changed.version <= value.version) return value;
       void history.reload();
@@ -143,7 +150,13 @@ async function view(context) {
       return h(
         "section",
         { class: "card", "aria-label": "Values" },
-        h("p", { class: "quiet small" }, "Changed ", when(event.updated_at)),
+        h(
+          "div",
+          { class: "row spread" },
+          h("span", { class: "row" }, linkStatus(event), event.link?.state === "linked" ? openAt(event.link.url, event.title) : null),
+          h("span", { class: "quiet small" }, "Changed ", when(event.updated_at)),
+        ),
+        event.link?.note ? notice("warn", h("p", {}, event.link.note)) : null,
         valuesOf(event),
         admin
           ? h(
@@ -159,7 +172,7 @@ async function view(context) {
 
   /** @param {EventDetails} event */
   function showOccurrences(event) {
-    if (!event.recurrence) {
+    if (!isSeries(event)) {
       occurrences = null;
       place.replaceChildren();
     } else if (occurrences) {
@@ -185,7 +198,7 @@ async function view(context) {
       text: h(
         "ul",
         { class: "bullets" },
-        event.recurrence
+        isSeries(event)
           ? h("li", {}, `The series is deleted here with ${count(event.occurrence_count, "occurrence")}: ${coming} still to come, ${event.occurrence_count - coming} past.`)
           : h("li", {}, `${event.title} on ${whenOf(event, event.time_zone)} is deleted here.`),
         h("li", {}, "In Planning Center nothing changes."),
@@ -213,9 +226,9 @@ function valuesOf(event) {
   return h(
     "dl",
     { class: "facts" },
-    h("dt", {}, event.recurrence ? (next && !isOver(next) ? "Next" : "Last") : "When"),
-    h("dd", {}, whenOf(event.recurrence && next ? next : event, event.time_zone, true)),
-    event.recurrence
+    h("dt", {}, isSeries(event) ? (next && !isOver(next) ? "Next" : "Last") : "When"),
+    h("dd", {}, whenOf(isSeries(event) && next ? next : event, event.time_zone, true)),
+    isSeries(event)
       ? [
           h("dt", {}, "Repeats"),
           h("dd", {}, `${repeatsOf(event)}: ${[count(held.length, "occurrence"), out > 0 && `${out} taken out`, moved > 0 && `${moved} moved`].filter(Boolean).join(", ")}`),

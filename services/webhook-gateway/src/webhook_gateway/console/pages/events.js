@@ -6,6 +6,7 @@ import { downloads } from "../parts/download.js";
 import { eventOf, extentOf, repeatsOf } from "../parts/event.js";
 import { chips, list } from "../parts/list.js";
 import { heading } from "../parts/look.js";
+import { linkStatus } from "../parts/member.js";
 import { part } from "../parts/part.js";
 import { searchBox } from "../parts/search.js";
 
@@ -28,20 +29,29 @@ export async function show(context) {
 async function listed(context) {
   const { main, query, signal, admin } = context;
   const q = query.get("q");
+  /** As read last, since facts do not tell links. @type {Map<string, EventSummary>} */
+  const known = new Map();
   const events = list(context, {
     caption: "Events by title",
-    columns: ["Title", "When", "Repeats", "Where"],
+    columns: ["Title", "When", "Where", "Planning Center"],
     noun: ["event", "events"],
-    load: (after, limit) => get("/calendar/events", { after, limit, q: query.get("q") }, signal),
+    load: async (after, limit) => {
+      /** @type {import("../types.d.ts").Page<EventSummary>} */
+      const page = await get("/calendar/events", { after, limit, q }, signal);
+      for (const event of page.items) known.set(event.id, event);
+      return page;
+    },
     id: (/** @type {EventSummary} */ event) => event.id,
     href: (event) => at`/events/${event.id}`,
-    cells: (event) => [event.title, extentOf(event), repeatsOf(event), event.location],
+    cells: (event) => [event.title, [extentOf(event), h("div", { class: "quiet small" }, repeatsOf(event))], event.location, linkStatus(event)],
     file: downloads("/calendar/events.csv", { q }),
     follows: ["/calendar/events"],
     onFact: (fact) => {
       if (fact.type === "EventRemoved") return { id: fact.body.event_id, item: null };
-      const item = eventOf(fact);
-      return item && { id: item.id, item };
+      const changed = eventOf(fact);
+      if (!changed) return undefined;
+      const before = known.get(changed.id);
+      return before && { id: changed.id, item: { ...before, ...changed } };
     },
     empty: () =>
       q

@@ -12,23 +12,29 @@ import { count, sentenceCase, shown } from "./words.js";
 /** The day that an event, or a series, begins with, and its zone. @param {EventValues} event @returns {import("./recurrence.js").Begin} */
 export const beginOf = (event) => ({ day: daysOf(event, event.time_zone)[0], zone: event.time_zone });
 
-/** "Every week on Sunday until Dec 31, 2026"; empty for a single event. @param {EventValues} event */
-export const repeatsOf = (event) => (event.recurrence ? sentenceCase(repeats(event.recurrence, beginOf(event))) : "");
+/** Whether it has several occurrences: by a rule, or as Planning Center lists them. @param {EventSummary} event */
+export const isSeries = (event) => event.recurrence !== null || event.listed;
+
+/** "Every week on Sunday until Dec 31, 2026"; empty for a single event. @param {EventSummary} event */
+export function repeatsOf(event) {
+  if (event.recurrence) return sentenceCase(repeats(event.recurrence, beginOf(event)));
+  return event.listed ? "On the days that Planning Center lists" : "";
+}
 
 /** When an event takes place, or from when to when a series does. @param {EventSummary} event */
 export function extentOf(event) {
-  if (!event.recurrence) return whenOf(event, event.time_zone, true);
+  if (!isSeries(event)) return whenOf(event, event.time_zone, true);
   const [first_day, last_day] = daysOf({ starts_at: event.first_starts_at, ends_at: event.last_ends_at, first_day: null, last_day: null }, event.time_zone);
   return `${whenOf({ ...event, first_day, last_day }, event.time_zone).replace(/, all day$/, "")}: ${count(event.occurrence_count, "occurrence")}`;
 }
 
 /**
- * The event of a fact, with the extent of its occurrences.
+ * The event of a fact, with the extent of its occurrences, but without its link, which facts do not tell.
  * @param {import("../live.js").Fact} fact
- * @returns {EventDetails | null} null if the fact is about no event's values
+ * @returns {Omit<EventDetails, "created_at" | "link" | "listed"> | null} null if the fact is about no event's values
  */
-export function eventOf({ body }) {
-  if (!body.event) return null;
+export function eventOf({ type, body }) {
+  if (type !== "EventChanged") return null;
   const held = body.event.occurrences.filter((/** @type {Occurrence} */ one) => !one.cancelled);
   /** @param {"starts_at" | "ends_at"} name */
   const sorted = (name) => held.map((/** @type {Occurrence} */ one) => one[name]).sort((/** @type {string} */ a, /** @type {string} */ b) => Date.parse(a) - Date.parse(b));
@@ -44,7 +50,7 @@ export function eventOf({ body }) {
 /** The start that the rule gives an occurrence, in words: "Sun, Apr 5, 2026, 9:00 AM". @param {string} key */
 export function ruledStart(key) {
   const day = `${key.slice(0, 4)}-${key.slice(4, 6)}-${key.slice(6, 8)}`;
-  if (key.length === 8) return whenOf({ starts_at: "", ends_at: "", first_day: day, last_day: day }, "UTC").replace(/, all day$/, "");
+  if (key[8] !== "T") return whenOf({ starts_at: "", ends_at: "", first_day: day, last_day: day }, "UTC").replace(/, all day$/, "");
   const at = `${day}T${key.slice(9, 11)}:${key.slice(11, 13)}:${key.slice(13, 15)}Z`;
   return whenOf({ starts_at: at, ends_at: at, first_day: null, last_day: null }, "UTC");
 }

@@ -5,7 +5,7 @@ import { h, update } from "./dom.js";
 import { field, showValidity } from "./look.js";
 import { differing, WRITTEN } from "./member.js";
 import { choicesOf, repeatOf, ruleOf } from "./recurrence.js";
-import { clockTime, instantOf, isZone, localOf, ownZone, weekdayName, weekdayOf } from "./times.js";
+import { clockTime, instantOf, isZone, localOf, weekdayName, weekdayOf } from "./times.js";
 
 /** @typedef {import("../types.d.ts").EventDetails} EventDetails */
 /** @typedef {import("../types.d.ts").Occurrence} Occurrence */
@@ -88,11 +88,12 @@ function turn(part, off) {
 /**
  * The form of an event.
  * @param {EventDetails | null} event null for a new one
+ * @param {string} usual the zone of a new one
  * @param {string} [day] the first day that is offered for a new one
  */
-export function eventFields(event, day) {
+export function eventFields(event, usual, day) {
   const list = h("datalist", { id: "zones" }, ...Intl.supportedValuesOf("timeZone").map((name) => h("option", { value: name })));
-  const zoneField = field("Time zone", "time_zone", { value: event?.time_zone ?? ownZone(), required: true, list: "zones", hint: ZONE });
+  const zoneField = field("Time zone", "time_zone", { value: event?.time_zone ?? usual, required: true, list: "zones", hint: ZONE });
   const zone = /** @type {HTMLInputElement} */ (zoneField.querySelector("input"));
   const allDay = h("input", { type: "checkbox", name: "all_day", id: "f-all_day", checked: event?.all_day });
   const { timed, days, clocks } = spanFields(event, Boolean(event?.all_day), () => zone.value.trim(), day);

@@ -37,10 +37,10 @@ const GUESS = 41;
  *   empty: () => Child,
  *   most?: number,
  *   follows?: string[],
- *   onFact?: (fact: import("../live.js").Fact) => { id: string, item: T | null } | null,
+ *   onFact?: (fact: import("../live.js").Fact) => { id: string, item: T | null } | null | undefined,
  *   file?: HTMLElement,
  * }} options the first cell heads its row; `most`: rows of one read; `onFact` gives an item's new state (null: removed)
- *   without a read
+ *   without a read; null: the fact is of no concern, undefined: the list is to be read again
  */
 export function list(context, { caption, columns, load, id, cells, href, noun, empty, most = FIRST, follows = [], onFact, file }) {
   const body = h("tbody");

@@ -28,7 +28,7 @@ export function nameAmong(member, members) {
 export const valuesOf = (values) =>
   h("dl", { class: "facts" }, ...FIELDS.flatMap((name) => [h("dt", {}, fieldName(name)), h("dd", {}, shown(values[name]) || "—")]));
 
-/** @param {{ link: import("../types.d.ts").PlanningCenterLink | null, active?: boolean, kept_out: boolean }} record */
+/** @param {{ link: { state: string, merged_with?: string | null } | null, active?: boolean, kept_out?: boolean }} record */
 export function linkStatus(record) {
   if (record.kept_out) return status("calm", "Kept out of the sync");
   if (record.active === false) return status("calm", "Inactive");

@@ -18,8 +18,6 @@ import { count } from "./words.js";
 const MOST = 3;
 /** Months whose days the API knows, with the weeks around them. */
 const [EARLIEST, LATEST] = ["1900-02", "2199-11"];
-/** The zone of days, as long as the API tells no other. */
-const USUAL = "UTC";
 const NARROW = "(max-width: 720px)";
 
 /** @param {string | null} text */
@@ -31,7 +29,10 @@ const inRange = (month) => (month < EARLIEST ? EARLIEST : month > LATEST ? LATES
 /** @param {Context} context */
 export async function showMonth(context) {
   const { main, query, signal, note, admin } = context;
-  const zone = isZone(query.get("zone") ?? "") ? String(query.get("zone")) : USUAL;
+  /** @type {Partial<import("../types.d.ts").CalendarStatus>} */
+  const { time_zone: church } = await get("/calendar/status", undefined, signal).catch(() => ({}));
+  const own = church && isZone(church) ? church : null;
+  const zone = isZone(query.get("zone") ?? "") ? String(query.get("zone")) : (own ?? "UTC");
   const weekBegins = firstWeekday();
   const narrow = matchMedia(NARROW);
   const today = () => localOf(Date.now(), zone).slice(0, 10);
@@ -140,7 +141,7 @@ export async function showMonth(context) {
     title.textContent = monthName(month);
     update(place, narrow.matches ? agenda() : grid());
     update(file, downloads("/calendar/occurrences.csv", bounds(), "The month"));
-    update(days, ...zoneLine(context, zone));
+    update(days, ...zoneLine(context, zone, own));
     if (opened) update(opened.rows, rowsOf(opened.day));
     if (inside && !place.contains(document.activeElement)) focusDay();
   }
@@ -324,11 +325,18 @@ const keyOf = (item) => `${item.event_id} ${item.key}`;
 /** @param {Listed} item */
 const addressOf = (item) => at`/events/${item.event_id}` + (item.series ? `?at=${encodeURIComponent(item.key)}` : "");
 
-/** Which zone's days are shown, and another choice. @param {Context} context @param {string} zone */
-function zoneLine(context, zone) {
-  const other = zone === USUAL ? ownZone() : USUAL;
+/**
+ * Which zone's days are shown, and another choice.
+ * @param {Context} context
+ * @param {string} zone
+ * @param {string | null} church its own zone; null if it is not known
+ */
+function zoneLine(context, zone, church) {
+  const usual = church ?? "UTC";
+  const other = zone === usual ? ownZone() : usual;
+  const what = zone === church ? ", your church's own time zone" : zone === usual ? ": your church's own time zone is not known here yet" : "";
   return [
-    zone === USUAL ? "Days are those of UTC: your church's own time zone is not known here yet. " : `Days are those of ${zoneName(zone)}. `,
-    other === zone ? null : h("a", { href: context.here({ zone: other === USUAL ? null : other }) }, other === USUAL ? "Show the days of UTC" : `Show the days of ${zoneName(other)}, as on this computer`),
+    `Days are those of ${zoneName(zone)}${what}. `,
+    other === zone ? null : h("a", { href: context.here({ zone: other === usual ? null : other }) }, `Show the days of ${zoneName(other)}${other === usual ? "" : ", as on this computer"}`),
   ];
 }

@@ -9,11 +9,11 @@ import { h } from "./dom.js";
  * @param {string} name of the record
  */
 export const openThere = ({ planningCenter }, kind, pco_id, name) =>
-  pco_id
-    ? h(
-        "a",
-        { key: "there", href: `${planningCenter}/${kind === "family" ? "households/" : "people/AC"}${encodeURIComponent(pco_id)}`, target: "_blank", rel: "noreferrer" },
-        "Open in Planning Center",
-        h("span", { class: "hidden-visually" }, `: ${name}, in a new tab`),
-      )
-    : null;
+  pco_id ? openAt(`${planningCenter}/${kind === "family" ? "households/" : "people/AC"}${encodeURIComponent(pco_id)}`, name) : null;
+
+/**
+ * @param {string} address in Planning Center
+ * @param {string} name of the record
+ */
+export const openAt = (address, name) =>
+  h("a", { key: "there", href: address, target: "_blank", rel: "noreferrer" }, "Open in Planning Center", h("span", { class: "hidden-visually" }, `: ${name}, in a new tab`));
