@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from difflib import SequenceMatcher
 from typing import Final
+
+from rapidfuzz import fuzz
 
 from calendar_sync.domain.events import Span
 from calendar_sync.domain.zones import local_time
@@ -124,5 +125,4 @@ def _strength(likeness: float, points: int) -> str:
 
 def similarity(one: str, other: str) -> float:
     """0 to 1, without regard to case, accents and punctuation."""
-    first, second = sorted((fold(one), fold(other)))
-    return 1.0 if first == second else SequenceMatcher(None, first, second, autojunk=False).ratio()
+    return fuzz.ratio(fold(one), fold(other)) / 100

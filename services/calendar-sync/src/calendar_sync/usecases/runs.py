@@ -1,6 +1,6 @@
 """*Sync all linked events*: started, stopped, looked up; and the work of one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -34,6 +34,8 @@ from synckit.report import Report, reporting
 from synckit.requests import Requests, pace_of
 
 KIND: Final = "calendar"
+_AT_ONCE: Final = 1_000
+"""Events of one statement."""
 _LISTS_GONE: Final = (
     "This sync was long ago: its numbers are kept, but no longer its lists. Look into the history of the event instead."
 )
@@ -164,9 +166,9 @@ async def _finish(one: Check, requests: Requests) -> None:
     job, now = one.job, one.resources.clock.now()
     async with job.transaction() as session:
         connection = await session.get_one(CalendarConnection, job.organization_id, with_for_update=True)
-        for link in await links.all_of(session, one.owner):
-            if link.state == links.LINKED:
-                await _leave_for_later(session, job, link)
+        those = [link for link in await links.all_of(session, one.owner) if link.state == links.LINKED]
+        for batch in (those[begin : begin + _AT_ONCE] for begin in range(0, len(those), _AT_ONCE)):
+            await _leave_for_later(session, job, batch)
         if connection.pco_organization_id == one.owner.pco_organization_id:
             await conclude(session, connection, one, now)
             connection.role_missing = False
@@ -179,15 +181,18 @@ async def _finish(one: Check, requests: Requests) -> None:
         await work.finish(session, RUNS, job, "done", None, phase="finish", **values)
 
 
-async def _leave_for_later(session: AsyncSession, job: JobContext, link: EventLink) -> None:
-    """Name an event that was not read; those that were done have a row already."""
-    row = {
-        "organization_id": job.organization_id,
-        "run_id": job.id,
-        "kind": EVENT,
-        "record_id": link.event_id,
-        "name": link.title_there,
-        "outcome": LATER,
-        "sentence": OUTCOMES[LATER],
-    }
-    await session.execute(insert(Change).values(row).on_conflict_do_nothing())
+async def _leave_for_later(session: AsyncSession, job: JobContext, those: Sequence[EventLink]) -> None:
+    """Name events that were not read; those that were done have a row already."""
+    rows = [
+        {
+            "organization_id": job.organization_id,
+            "run_id": job.id,
+            "kind": EVENT,
+            "record_id": link.event_id,
+            "name": link.title_there,
+            "outcome": LATER,
+            "sentence": OUTCOMES[LATER],
+        }
+        for link in those
+    ]
+    await session.execute(insert(Change).values(rows).on_conflict_do_nothing())
