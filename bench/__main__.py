@@ -1,6 +1,6 @@
 """`make bench`: measure, print one table, keep it in README.md."""
 
-from bench import console, decisions, door, feed, figures, million, plans, traffic, undo
+from bench import calendar, console, decisions, door, feed, figures, million, plans, traffic, undo
 from bench.parameters import Parameters
 from bench.table import Row, show
 from bench.work import say
@@ -15,6 +15,7 @@ _ALONE = (
     (traffic, ("queued", "facts", "live")),
     (console, ("console",)),
     (feed, ("feed",)),
+    (calendar, ("links", "there")),
 )
 """Figures by module; each figure is a function."""
 

@@ -29,6 +29,8 @@ FIGURES = (
     "live",
     "console",
     "feed",
+    "links",
+    "there",
 )
 
 
@@ -63,6 +65,10 @@ class Parameters:
     """People whom undo puts back."""
     events: int = 5_000
     """Events of feed."""
+    links: int = 2_000
+    """Linked events of links."""
+    calendar: int = 50_000
+    """Events in Planning Center of there."""
     callers: int = 100
     """Concurrent callers of through."""
     quiet: int = 60
