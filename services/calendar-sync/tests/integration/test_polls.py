@@ -259,3 +259,14 @@ async def test_a_check_is_due_once_an_interval_and_once_after_an_outage(linked: 
     async with linked.here.app.state.runtime.sessions.begin() as session:
         await session.execute(update(CalendarConnection).values(next_poll_at=None))
     assert await linked.poll() == 0
+
+
+async def test_a_clock_that_jumps_ahead_and_back_does_not_end_checks(linked: Any) -> None:
+    event, pco = await pair(linked, "Retreat", 12)
+    await linked.poll(60 * 24 * 200)
+    linked.clock.advance(-timedelta(days=200))
+    linked.control.edit_event(linked.there.id, pco, name="Spring retreat")
+    await linked.poll()
+    assert (await linked.event(event))["title"] == "Spring retreat"
+    assert (await linked.event(event))["link"]["state"] == "linked"
+    assert await linked.poll(1) + await linked.poll(4) == 1, "and then as before"

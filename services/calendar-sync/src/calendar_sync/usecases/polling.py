@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import exists, or_
+from sqlalchemy import exists, or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from calendar_sync.domain.schedule import next_check
@@ -31,6 +31,8 @@ from synckit.errors import NotConnected
 KIND: Final = "calendar.poll"
 _SOON: Final = timedelta(minutes=1)
 """After a check that was not complete."""
+_FARTHEST: Final = timedelta(hours=2)
+"""The longest interval that an administrator can choose."""
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +51,9 @@ async def start_due(session: AsyncSession, now: datetime) -> int:
         Push.pco_organization_id == CalendarConnection.pco_organization_id,
         Push.state == links.WAITING,
     )
+    # A clock that jumped ahead and back again leaves an instant that no interval reaches.
+    impossible = CalendarConnection.next_poll_at > now + _FARTHEST
+    await session.execute(update(CalendarConnection).where(impossible).values(next_poll_at=now))
     unknown = CalendarConnection.time_zone.is_(None) & CalendarConnection.checked_at.is_(None)
     wanted = or_(linked, waiting, unknown)
     due = await runs.due(session, CalendarConnection, CalendarConnection.next_poll_at, now, wanted)
