@@ -442,8 +442,8 @@ class EventSync(Model):
     """`queued` until the sync is done."""
     outcome: str | None = Field(
         default=None,
-        description="`updated_here`, `unchanged`, `pushed`, `handed_off`, `unclear`, `linked` (again), `missing`, "
-        "`gone`, `not_linked`, `rejected`, `later` or `not_done`; null until done.",
+        description="`updated_here`, `unchanged`, `pushed`, `handed_off`, `unclear`, `taken`, `linked` (again), "
+        "`missing`, `gone`, `not_linked`, `rejected`, `later` or `not_done`; null until done.",
     )
     sentence: str = Field(description="The result, or the cause of the wait, in words.")
     again_at: Timestamp | None = Field(

@@ -82,6 +82,7 @@ def deleted_there(at: datetime) -> str:
 PUSHED: Final = "pushed"
 HANDED_OFF: Final = "handed_off"
 UNCLEAR: Final = "unclear"
+TAKEN: Final = "taken"
 SEVERAL_MATCH: Final = (
     "More than one event in Planning Center has this title and start, so none was linked by itself. Choose the right "
     "one under Link to an existing event."
@@ -102,5 +103,9 @@ PUSH_ENDED: Final[Mapping[str, str]] = {
     ),
     LINKED: "The event is linked to Planning Center.",
     UNCLEAR: SEVERAL_MATCH,
+    TAKEN: (
+        "The event was created in Planning Center, and linked to another event here meanwhile. Unlink that one, then "
+        "push this one again."
+    ),
     NOT_LINKED: "The event was deleted here meanwhile, so it was not created in Planning Center.",
 }

@@ -29,6 +29,7 @@ from calendar_sync.domain.sentences import (
     NOT_PUSHED,
     PUSH_ENDED,
     PUSHED,
+    TAKEN,
     UNCLEAR,
     already_linked,
 )
@@ -166,8 +167,7 @@ async def push(check: Check, event_id: UUID) -> str:
     except _Unclear:
         await _hand_off(one, UNCLEAR)
         return UNCLEAR
-    await _link(one, pco_event_id, instances)
-    return PUSHED
+    return await _link(one, pco_event_id, instances)
 
 
 async def state(session: AsyncSession, organization_id: str, event_id: str) -> EventPush:
@@ -393,8 +393,10 @@ async def _edited_since(session: AsyncSession, event: Event, push: Push) -> list
     return parts_of(await session.scalars(edits.distinct()))
 
 
-async def _link(one: _Pushing, pco_event_id: str, instances: Mapping[str, str]) -> None:
-    """Link what was created. What somebody changed here meanwhile stays, and differs from Planning Center."""
+async def _link(one: _Pushing, pco_event_id: str, instances: Mapping[str, str]) -> str:
+    """Link what was created. What somebody changed here meanwhile stays, and differs from Planning Center; so does a
+    link that somebody made. Returns the outcome.
+    """
     now = one.check.resources.clock.now()
     async with one.check.job.transaction() as session:
         connection = await locked_connection(session, one.owner)
@@ -404,6 +406,12 @@ async def _link(one: _Pushing, pco_event_id: str, instances: Mapping[str, str]) 
         event, before = await locked(session, one.owner.organization_id, str(one.event_id), None)
         push = await push_of(session, one.owner, event.id)
         former = await links.of_event(session, one.owner, event.id)
+        if former is not None and former.state == links.LINKED:
+            return LINKED
+        if await links.rivals(session, one.owner, pco_event_id, None):
+            if push is not None:
+                push.state, push.looked_at, push.note = WAITING, now, PUSH_ENDED[TAKEN]
+            return TAKEN
         if former is not None:
             await session.delete(former)
             await session.flush()
@@ -427,3 +435,4 @@ async def _link(one: _Pushing, pco_event_id: str, instances: Mapping[str, str]) 
         # What was created is in the link from now on; whoever unlinks and pushes again wants another one.
         of_event_ = (Creation.event_id == event.id, Creation.pco_organization_id == one.owner.pco_organization_id)
         await session.execute(delete(Creation).where(*of_event_))
+    return PUSHED

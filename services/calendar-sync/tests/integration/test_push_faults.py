@@ -1,0 +1,86 @@
+"""Faults of pushes: links made meanwhile, no answer for long, ended connections, and waiting events that cannot be read."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SUPPER = {
+    "title": "Harvest supper",
+    "starts_at": "2027-03-06T23:00:00Z",
+    "ends_at": "2027-03-07T01:30:00Z",
+    "recurrence": None,
+}
+POST = {"method": "POST", "path": "/event_instances$", "times": 1}
+
+
+@pytest.fixture
+def writable(linked: Any) -> Iterator[Any]:
+    """A Planning Center that lets events be created."""
+    linked.control.change_settings(calendar_writes="writable")
+    yield linked
+    linked.control.change_settings(calendar_writes="read-only")
+
+
+def named(linked: Any, name: str) -> list[dict[str, Any]]:
+    return [one for one in linked.control.events(linked.there.id) if one["name"] == name]
+
+
+async def asked(linked: Any, event: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = await linked.here.call("POST", f"/events/{event['id']}/push", status=202)
+    return found
+
+
+async def state(linked: Any, event: dict[str, Any]) -> str:
+    return str((await linked.here.call("GET", f"/events/{event['id']}/push"))["state"])
+
+
+async def test_a_link_that_a_person_makes_meanwhile_stays(writable: Any) -> None:
+    event = await writable.here.add(**SUPPER)
+    chosen = writable.create("Supper of theirs", "2027-03-06T18:00", "2027-03-06T20:30")
+    writable.control.add_fault({"kind": "reset", "when": "before"}, **POST)
+    sync = await asked(writable, event)
+    await writable.work()
+    await writable.link(event, chosen)
+    for _ in range(4):
+        await writable.poll()
+    assert (await writable.event(event))["link"]["pco_event_id"] == chosen
+    assert (await writable.here.call("GET", f"/syncs/{sync['id']}"))["outcome"] == "linked"
+    # Held at the last step: the push has created all, and not linked yet.
+    other = await writable.here.add(**SUPPER | {"title": "Lunch"})
+    free = writable.create("Lunch of theirs", "2027-03-06T18:00", "2027-03-06T20:30")
+    held = writable.control.add_fault({"kind": "hold", "when": "after"}, **POST)
+    await asked(writable, other)
+    pushing = asyncio.create_task(writable.work())
+    await eventually(lambda: writable.control.fault(held)["holding"])
+    await writable.link(other, free)
+    writable.control.release(held)
+    await pushing
+    assert (await writable.event(other))["link"]["pco_event_id"] == free
+    # What was created is not created again.
+    await writable.here.call("DELETE", f"/events/{other['id']}/link")
+    await asked(writable, other)
+    await writable.work()
+    (there,) = named(writable, "Lunch")
+    assert (await writable.event(other))["link"]["pco_event_id"] == there["id"]
+
+
+async def test_what_was_created_is_linked_to_another_event_meanwhile(writable: Any) -> None:
+    event, other = await writable.here.add(**SUPPER), await writable.here.add(**SUPPER)
+    held = writable.control.add_fault({"kind": "hold", "when": "after"}, **POST)
+    sync = await asked(writable, event)
+    pushing = asyncio.create_task(writable.work())
+    await eventually(lambda: writable.control.fault(held)["holding"])
+    (there,) = named(writable, "Harvest supper")
+    await writable.link(other, there["id"])
+    writable.control.release(held)
+    await pushing
+    done = await writable.here.call("GET", f"/syncs/{sync['id']}")
+    assert (done["state"], done["outcome"]) == ("done", "taken")
+    assert await state(writable, event) == "waiting"
+    assert len(named(writable, "Harvest supper")) == 1
