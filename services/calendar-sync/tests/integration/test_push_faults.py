@@ -1,10 +1,11 @@
-"""Faults of pushes: links made meanwhile, no answer for long, ended connections, and waiting events that cannot be read."""
+"""Faults of pushes: links made meanwhile, no answer, ended connections, and waiting events that cannot be read."""
 
 import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import stamina
 
 from servicekit.testing import eventually
 
@@ -84,3 +85,29 @@ async def test_what_was_created_is_linked_to_another_event_meanwhile(writable: A
     assert (done["state"], done["outcome"]) == ("done", "taken")
     assert await state(writable, event) == "waiting"
     assert len(named(writable, "Harvest supper")) == 1
+
+
+async def test_a_push_without_an_answer_ends_and_can_be_asked_for_again(writable: Any) -> None:
+    stamina.set_testing(True, attempts=1)
+    event = await writable.here.add(**SUPPER)
+    writable.control.add_fault({"kind": "respond", "status": 503}, method="POST", path="/calendar/v2/events$", times=9)
+    sync = await asked(writable, event)
+    for _ in range(9):
+        await writable.poll()
+    assert (await writable.here.call("GET", f"/syncs/{sync['id']}"))["state"] == "done"
+    assert await state(writable, event) == "waiting", "it is not on its way any more"
+    writable.control.clear_faults()
+    await asked(writable, event)
+    for _ in range(2):
+        await writable.poll()
+    assert len(named(writable, "Harvest supper")) == 1
+    assert (await writable.event(event))["link"]["state"] == "linked"
+
+
+async def test_a_push_ends_with_the_connection(writable: Any) -> None:
+    event = await writable.here.add(**SUPPER)
+    await asked(writable, event)
+    await writable.disconnected()
+    assert await state(writable, event) == "waiting"
+    await writable.connected()
+    await writable.here.call("DELETE", f"/events/{event['id']}/push", status=204)

@@ -94,6 +94,11 @@ NOT_CREATED: Final = (
     "Planning Center refused this event or one of its dates, so it may be there in part. Look at it in Planning "
     "Center, then push again: what is there already is not created twice."
 )
+NOT_ANSWERED: Final = (
+    "Planning Center did not answer, so this event may be there in part or not at all. Push it again later: what is "
+    "there already is not created twice."
+)
+PUSH_STOPPED: Final = "The connection to Planning Center Calendar ended before this event was created. Push it again."
 NOT_PUSHED: Final = "Nobody asked to have this event in Planning Center."
 PUSH_ENDED: Final[Mapping[str, str]] = {
     PUSHED: "The event was created in Planning Center and linked.",

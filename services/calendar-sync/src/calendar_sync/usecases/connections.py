@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from calendar_sync.domain.sentences import ANOTHER_ORGANIZATION, DISCONNECTED, NOT_DONE
 from calendar_sync.storage.runs import RUNS
 from calendar_sync.storage.tables import CalendarConnection
-from calendar_sync.usecases import polling
+from calendar_sync.usecases import polling, push
 from calendar_sync.usecases.refreshes import REFRESHES
 from contracts.events.auth_connection_v1 import ConnectionFact
 from contracts.values import CALENDAR
@@ -34,6 +34,7 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
         connection.may_create = connection.may_create_at = None
         moved = Done(NOT_DONE, ANOTHER_ORGANIZATION)
         await refreshes.end(session, REFRESHES, fact.organization_id, moved, fact.occurred_at)
+        await push.stop_all(session, fact.organization_id)
     if fact.state == "connected":
         connection.next_poll_at = fact.occurred_at
         connection.role_missing = False
@@ -45,3 +46,4 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
         await runs.stop_open(session, RUNS, fact.organization_id)
         ended = Done(NOT_DONE, DISCONNECTED)
         await refreshes.end(session, REFRESHES, fact.organization_id, ended, fact.occurred_at)
+        await push.stop_all(session, fact.organization_id)

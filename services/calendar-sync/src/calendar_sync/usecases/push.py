@@ -28,6 +28,7 @@ from calendar_sync.domain.sentences import (
     NOT_LINKED,
     NOT_PUSHED,
     PUSH_ENDED,
+    PUSH_STOPPED,
     PUSHED,
     TAKEN,
     UNCLEAR,
@@ -375,11 +376,21 @@ async def _hand_off(one: _Pushing, outcome: str = HANDED_OFF) -> None:
 
 
 async def refused(check: Check, event_id: UUID, sentence: str) -> None:
-    """Note why an event was not created there."""
+    """Note why an event was not created there. It is looked for, since it may have been created after all."""
+    now = check.resources.clock.now()
     async with check.job.transaction() as session:
+        connection = await locked_connection(session, check.owner)
+        if connection is not None:
+            await first_check(session, connection, now)
         found = await push_of(session, check.owner, event_id)
         if found is not None:
-            found.state, found.note = WAITING, sentence
+            found.state, found.note, found.looked_at = WAITING, sentence, now
+
+
+async def stop_all(session: AsyncSession, organization_id: str) -> None:
+    """End all pushes that are under way, because the connection has ended. The jobs are held."""
+    under_way = update(Push).where(Push.organization_id == organization_id, Push.state == ASKED)
+    await session.execute(under_way.values(state=WAITING, note=PUSH_STOPPED))
 
 
 async def _edited_since(session: AsyncSession, event: Event, push: Push) -> list[str]:

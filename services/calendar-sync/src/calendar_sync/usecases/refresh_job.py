@@ -11,6 +11,7 @@ from calendar_sync.domain.sentences import (
     LATER,
     LOOKS_AGAIN,
     MISSING,
+    NOT_ANSWERED,
     NOT_CREATED,
     NOT_LINKED,
     OUTCOMES,
@@ -78,7 +79,7 @@ async def _begun(job: JobContext, resources: Resources) -> AsyncIterator[Work]:
             owner=owner.columns,
             horizon=resources.horizon,
             sync=partial(_one, one),
-            given_up=_given_up,
+            given_up=partial(_given_up, one),
             beside_others=lambda row: row.record_id is not None,
         )
 
@@ -87,7 +88,10 @@ async def _nobody(_link: EventLink, _outcome: str) -> None:
     return
 
 
-async def _given_up(_: RefreshColumns) -> Done | None:
+async def _given_up(one: Check, row: RefreshColumns) -> Done | None:
+    if PUSH in row.reasons and row.record_id is not None:
+        await push.refused(one, row.record_id, NOT_ANSWERED)
+        return Done(LATER, NOT_ANSWERED)
     return Done(LATER, OUTCOMES[LATER])
 
 
