@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -111,3 +112,19 @@ async def test_a_push_ends_with_the_connection(writable: Any) -> None:
     assert await state(writable, event) == "waiting"
     await writable.connected()
     await writable.here.call("DELETE", f"/events/{event['id']}/push", status=204)
+
+
+async def test_a_waiting_event_that_cannot_be_read_holds_up_no_other(linked: Any) -> None:
+    stamina.set_testing(True, attempts=1)
+    events = [await linked.here.add(**SUPPER | {"title": f"Supper {number}"}) for number in range(3)]
+    for event in events:
+        await asked(linked, event)
+        await linked.work()
+        linked.clock.advance(timedelta(seconds=1))
+    for number, status in enumerate((422, 503)):
+        action = {"kind": "respond", "status": status}
+        linked.control.add_fault(action, path="/event_instances", query=f"Supper {number}")
+    pco = linked.create("Supper 2", "2027-03-06T18:00", "2027-03-06T20:30")
+    for _ in range(2):
+        await linked.poll()
+    assert (await linked.event(events[2]))["link"]["pco_event_id"] == pco

@@ -51,7 +51,7 @@ _LOADED: Final = 100
 """Events loaded at the same time to see what differs."""
 _HOUR: Final = 3600.0
 _DAY: Final = 86_400.0
-_PATIENCE: Final = (Unauthorized, Forbidden, LeaseUnavailable, NotConnected)
+PATIENCE: Final = (Unauthorized, Forbidden, LeaseUnavailable, NotConnected)
 """Errors about all events, which end a check."""
 
 log = structlog.get_logger(__name__)
@@ -170,7 +170,7 @@ async def _windows(one: Check, reads: Reads, wanted: set[str]) -> tuple[Shown, E
                         of_event.instances.append(row.instance)
                         if of_event.event.name is None:
                             of_event.event = row.event
-        except _PATIENCE:
+        except PATIENCE:
             raise
         except Unavailable as error:
             one.incomplete = True
@@ -287,7 +287,7 @@ async def look(one: Check, link: EventLink) -> str:
     except NotFound:
         async with one.job.transaction() as session:
             return await miss(session, one.context, link.event_id, (link.pco_event_id, link.pco_instance_id))
-    except _PATIENCE:
+    except PATIENCE:
         raise
     except Unavailable:
         one.incomplete = True

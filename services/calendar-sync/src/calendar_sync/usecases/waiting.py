@@ -17,7 +17,7 @@ from calendar_sync.storage import links
 from calendar_sync.storage.events import occurrences_of, whole
 from calendar_sync.storage.links import WAITING, linked_to, push_of
 from calendar_sync.storage.tables import Event, EventLink, Push
-from calendar_sync.usecases.check import Check
+from calendar_sync.usecases.check import PATIENCE, Check
 from calendar_sync.usecases.events import locked
 from calendar_sync.usecases.history import THEIRS
 from calendar_sync.usecases.linking import make
@@ -25,8 +25,9 @@ from calendar_sync.usecases.schedule import locked_connection
 from calendar_sync.usecases.taking_over import title_there, without_ids
 from calendar_sync.usecases.there import read_target
 from contracts.values import CALENDAR
-from pco_client.errors import NotFound, UnexpectedAnswer
-from servicekit.jobs.queue import StopRequested
+from pco_client.errors import Unavailable
+from servicekit.errors import is_transient
+from servicekit.jobs.queue import LeaseLost, StopRequested
 from synckit.errors import NotConnected
 from synckit.text import fold
 
@@ -48,8 +49,14 @@ async def look_for_waiting(check: Check) -> None:
             raise StopRequested
         try:
             await _look_for(check, event_id)
-        except (NotFound, UnexpectedAnswer) as error:
-            log.warning("answer not understood", event=str(event_id), exc_info=error)
+        except Exception as error:
+            if isinstance(error, LeaseLost) or is_transient(error):
+                raise
+            # It comes last next time, so that it holds up no other.
+            await _still_waiting(check, event_id, None)
+            if isinstance(error, (*PATIENCE, Unavailable)):
+                raise
+            log.warning("not looked for", event=str(event_id), exc_info=error)
 
 
 async def _look_for(check: Check, event_id: UUID) -> None:
@@ -85,7 +92,9 @@ async def _still_waiting(check: Check, event_id: UUID, note: str | None) -> None
     async with check.job.transaction() as session:
         found = await push_of(session, check.owner, event_id)
         if found is not None and found.state == WAITING:
-            found.looked_at, found.note = check.resources.clock.now(), note
+            found.looked_at = check.resources.clock.now()
+            if note is not None or found.note == SEVERAL_MATCH:
+                found.note = note
 
 
 async def _link_found(check: Check, event_id: UUID, there: There, *, from_feed: bool) -> None:
