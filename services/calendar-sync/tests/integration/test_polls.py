@@ -270,3 +270,15 @@ async def test_a_clock_that_jumps_ahead_and_back_does_not_end_checks(linked: Any
     assert (await linked.event(event))["title"] == "Spring retreat"
     assert (await linked.event(event))["link"]["state"] == "linked"
     assert await linked.poll(1) + await linked.poll(4) == 1, "and then as before"
+
+
+async def test_a_zone_that_is_not_sent_changes_nothing(linked: Any) -> None:
+    event, _ = await pair(linked, "Retreat", 30, all_day_event=True)
+    before = await linked.event(event)
+    assert before["time_zone"] != "UTC"
+    linked.control.omit(attribute="time_zone", type="Organization")
+    for _ in range(2):
+        await linked.poll(24 * 60)
+    now = await linked.event(event)
+    for name in ("first_day", "last_day", "starts_at", "time_zone", "version"):
+        assert now[name] == before[name]

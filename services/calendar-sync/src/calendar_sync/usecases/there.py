@@ -101,16 +101,19 @@ def unobserved(_: Observation) -> None:
 
 
 async def learn_zone(resources: Resources, pco: PlanningCenter, owner: Owner) -> str:
-    """Read and store the church's zone; UTC if Planning Center names one that nobody knows."""
+    """Read and store the church's zone. If Planning Center names none that we know: the one before, else UTC."""
     zone = await zone_of_church(pco)
-    if zone is None:
-        log.warning("unknown time zone", organization_id=owner.organization_id)
-        return "UTC"
     async with resources.runtime.sessions.begin() as session:
         connection = await session.get(CalendarConnection, owner.organization_id, with_for_update=True)
         if connection is not None and connection.pco_organization_id == owner.pco_organization_id:
-            connection.time_zone = zone
-    return zone
+            if zone is not None:
+                connection.time_zone = zone
+            known = connection.time_zone
+        else:
+            known = zone
+    if zone is None:
+        log.warning("unknown time zone", organization_id=owner.organization_id)
+    return known or "UTC"
 
 
 async def read_target(pco: PlanningCenter, pco_event_id: str, pco_instance_id: str | None) -> There:
