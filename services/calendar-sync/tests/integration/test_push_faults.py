@@ -123,8 +123,8 @@ async def test_a_waiting_event_that_cannot_be_read_holds_up_no_other(linked: Any
         linked.clock.advance(timedelta(seconds=1))
     for number, status in enumerate((422, 503)):
         action = {"kind": "respond", "status": status}
-        linked.control.add_fault(action, path="/event_instances", query=f"Supper {number}")
-    pco = linked.create("Supper 2", "2027-03-06T18:00", "2027-03-06T20:30")
+        linked.control.add_fault(action, path="/event_instances", query=f"Supper.{number}")
+    pco = linked.create("Supper 2", str(SUPPER["starts_at"]), str(SUPPER["ends_at"]))
     for _ in range(2):
         await linked.poll()
     assert (await linked.event(events[2]))["link"]["pco_event_id"] == pco

@@ -243,7 +243,7 @@ async def _guarded(one: Check, link: EventLink, there: There) -> str:
         if isinstance(error, LeaseLost) or is_transient(error):
             raise
         # One bad record must not stop the others.
-        log.exception("event not taken over", event=str(link.event_id))
+        log.exception("event not taken over", event_id=str(link.event_id))
         one.incomplete = True
         return REJECTED
 
@@ -293,7 +293,7 @@ async def look(one: Check, link: EventLink) -> str:
         one.incomplete = True
         raise
     except PlanningCenterError as error:
-        log.warning("answer not understood", event=str(link.event_id), exc_info=error)
+        log.warning("answer not understood", event_id=str(link.event_id), exc_info=error)
         one.incomplete = True
         return REJECTED
     return await _guarded(one, link, there)

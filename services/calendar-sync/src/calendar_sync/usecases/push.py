@@ -346,7 +346,7 @@ async def _slipped(one: _Pushing, kind: str, record_id: UUID, pco_id: str) -> No
     """Store a record that was created after the job was lost, for the next look. The lost lease is not checked, since
     nothing is decided here.
     """
-    log.warning("created after the loss of the lease", event=str(one.event_id), pco_id=pco_id)
+    log.warning("created after the loss of the lease", event_id=str(one.event_id), pco_id=pco_id)
     intent = {**one.owner.columns, "kind": kind, "record_id": record_id}
     async with one.check.job.sessions.begin() as session:
         row = await session.scalar(select(Creation).filter_by(**intent).with_for_update())

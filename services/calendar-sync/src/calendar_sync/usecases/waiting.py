@@ -56,7 +56,7 @@ async def look_for_waiting(check: Check) -> None:
             await _still_waiting(check, event_id, None)
             if isinstance(error, (*PATIENCE, Unavailable)):
                 raise
-            log.warning("not looked for", event=str(event_id), exc_info=error)
+            log.warning("not looked for", event_id=str(event_id), exc_info=error)
 
 
 async def _look_for(check: Check, event_id: UUID) -> None:
