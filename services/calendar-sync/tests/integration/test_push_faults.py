@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import stamina
 
+from calendar_sync.storage.tables import Push
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -128,3 +129,15 @@ async def test_a_waiting_event_that_cannot_be_read_holds_up_no_other(linked: Any
     for _ in range(2):
         await linked.poll()
     assert (await linked.event(events[2]))["link"]["pco_event_id"] == pco
+
+
+async def test_a_deleted_event_is_waited_for_no_longer(linked: Any) -> None:
+    event = await linked.here.add(**SUPPER)
+    await asked(linked, event)
+    await linked.work()
+    await linked.here.call("DELETE", f"/events/{event['id']}", status=204)
+    assert await linked.here.rows(Push) == []
+    mark = linked.mark()
+    for _ in range(2):
+        await linked.poll()
+    assert linked.requests(mark) == []

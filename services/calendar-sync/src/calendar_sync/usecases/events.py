@@ -27,7 +27,7 @@ from calendar_sync.domain.events import (
 from calendar_sync.domain.sentences import DATES_ARE_THEIRS
 from calendar_sync.storage.events import Writes, by_id, details, occurrences_of, summary, take_over, whole
 from calendar_sync.storage.links import LINKED, has_link, links_of
-from calendar_sync.storage.tables import CalendarConnection, Event, EventLink, OccurrenceRow
+from calendar_sync.storage.tables import CalendarConnection, Event, EventLink, OccurrenceRow, Push
 from calendar_sync.usecases import history
 from calendar_sync.usecases.history import CREATED, EDITED, Cause
 from calendar_sync.usecases.publishing import event_changed, event_removed
@@ -137,6 +137,7 @@ async def remove(session: AsyncSession, organization_id: str, event_id: str, act
     )
     of_event = delete(EventLink).where(EventLink.organization_id == organization_id, EventLink.event_id == event.id)
     await session.execute(of_event)
+    await session.execute(delete(Push).where(Push.organization_id == organization_id, Push.event_id == event.id))
     await history.note(session, organization_id, actor, [Noted(EVENT, event.id, DELETED, False, True)], now)
     await append(session, event_removed(event, now), tombstone=True)
 
