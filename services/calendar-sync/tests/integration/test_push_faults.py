@@ -115,6 +115,37 @@ async def test_a_push_ends_with_the_connection(writable: Any) -> None:
     await writable.here.call("DELETE", f"/events/{event['id']}/push", status=204)
 
 
+async def test_edits_since_the_first_request_stay_after_a_second_one(writable: Any) -> None:
+    event = await writable.here.add(**SUPPER)
+    writable.control.add_fault({"kind": "reset", "when": "after"}, **POST)
+    await asked(writable, event)
+    await writable.work()
+    await writable.here.call("PATCH", f"/events/{event['id']}", {"location": "Garden"})
+    await writable.poll(1)
+    await asked(writable, event)
+    for _ in range(4):
+        await writable.poll()
+    now = await writable.event(event)
+    assert now["link"]["state"] == "linked"
+    assert now["location"] == "Garden"
+
+
+async def test_what_was_created_and_deleted_there_is_created_again(writable: Any) -> None:
+    event = await writable.here.add(**SUPPER)
+    writable.control.add_fault({"kind": "reset", "when": "before"}, **POST)
+    await asked(writable, event)
+    await writable.work()
+    (there,) = named(writable, "Harvest supper")
+    writable.control.delete_event(writable.there.id, there["id"])
+    for _ in range(3):
+        await writable.poll()
+    await asked(writable, event)
+    for _ in range(3):
+        await writable.poll()
+    (again,) = named(writable, "Harvest supper")
+    assert (await writable.event(event))["link"]["pco_event_id"] == again["id"]
+
+
 async def test_a_waiting_event_that_cannot_be_read_holds_up_no_other(linked: Any) -> None:
     stamina.set_testing(True, attempts=1)
     events = [await linked.here.add(**SUPPER | {"title": f"Supper {number}"}) for number in range(3)]

@@ -118,14 +118,22 @@ async def ask(
         raise Conflict(already_linked(link.title_there), slug="already-linked", event_id=str(event.id))
     push = await push_of(session, owner, event.id)
     if push is None:
-        push = Push(event_id=event.id, **owner.columns)
+        push = Push(event_id=event.id, asked_at=now, **owner.columns)
         session.add(push)
-    push.state, push.asked_at, push.looked_at, push.note = ASKED, now, now, None
+    elif not await _sent(session, owner, event.id):
+        push.asked_at = now
+    push.state, push.looked_at, push.note = ASKED, now, None
     push.by_user_id, push.by_name = user.user_id, user.name
     row = await request(
         session, REFRESHES, owner.columns, EVENT, record_id=event.id, reason=PUSH, urgent=True, now=now, woken=True
     )
     return render(row)
+
+
+async def _sent(session: AsyncSession, owner: Owner, event_id: UUID) -> bool:
+    """Whether Planning Center may have the event as it was at the first request: edits count from then."""
+    query = select(Creation.id).filter_by(**owner.columns, event_id=event_id).where(Creation.state != "intended")
+    return await session.scalar(query.limit(1)) is not None
 
 
 async def give_up(session: AsyncSession, organization_id: str, event_id: str) -> None:
@@ -161,7 +169,7 @@ async def push(check: Check, event_id: UUID) -> str:
     try:
         await _refused_before(one)
         pco_event_id = await _event(one)
-        instances = await _occurrences(one, pco_event_id)
+        instances = await _dated(one, pco_event_id)
     except _Refused:
         await _hand_off(one)
         return HANDED_OFF
@@ -255,6 +263,28 @@ async def _look_for_event(one: _Pushing, row: Creation) -> Made | None:
 
 def _iso(at: datetime | None) -> str:
     return at.isoformat() if at is not None else ""
+
+
+async def _dated(one: _Pushing, pco_event_id: str) -> dict[str, str]:
+    """As `_occurrences`. What was created and is deleted there by now is forgotten, so that a new push creates it."""
+    try:
+        return await _occurrences(one, pco_event_id)
+    except NotFound:
+        try:
+            await event_there(one.check.pco, pco_event_id)
+        except NotFound:
+            await _forget(one, pco_event_id)
+        raise
+
+
+async def _forget(one: _Pushing, pco_event_id: str) -> None:
+    seen_by_now = one.check.resources.clock.now() - one.check.resources.horizon
+    of_event = select(Creation.event_id).filter_by(**one.owner.columns, kind=EVENT, pco_id=pco_event_id)
+    async with one.check.job.transaction() as session:
+        old = of_event.where(Creation.event_id == one.event_id, Creation.sent_at < seen_by_now)
+        if await session.scalar(old) is not None:
+            mine = (Creation.event_id == one.event_id, Creation.pco_organization_id == one.owner.pco_organization_id)
+            await session.execute(delete(Creation).where(*mine))
 
 
 async def _occurrences(one: _Pushing, pco_event_id: str) -> dict[str, str]:
