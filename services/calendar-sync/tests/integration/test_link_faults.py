@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import stamina
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from calendar_sync.main import create_app, workers
 from calendar_sync.resources import open_resources
@@ -333,3 +333,22 @@ async def test_any_history_ends_with_what_planning_center_has(linked: Any, seed:
         )
         assert now["title"] == linked.control.event(linked.there.id, pco)["name"]
     linked.control.change_settings(all_day_times="local_midnight")
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_no_transaction_is_open_while_planning_center_is_read(linked: Any, many: bool) -> None:
+    event, pco = await alone(linked, "Retreat"), linked.create("Retreat", at(linked, 12))
+    held = linked.control.add_fault({"kind": "hold"}, path="/calendar/v2/event", times=1)
+    path = "/links" if many else f"/events/{event['id']}/link"
+    body = {"links": [{"event_id": event["id"], "pco_event_id": pco}]} if many else {"pco_event_id": pco}
+    send = partial(linked.here.call, "POST", path, body, headers={"Idempotency-Key": "one"})
+    linking = asyncio.create_task(send())
+    await eventually(lambda: linked.control.fault(held)["holding"])
+    async with linked.here.app.state.runtime.sessions() as session:
+        idle = select(func.count()).select_from(text("pg_stat_activity"))
+        idle = idle.where(text("state = 'idle in transaction' AND datname = current_database()"))
+        assert await session.scalar(idle) == 0
+    linked.control.release(held)
+    answer = await linking
+    linked.control.delete_event(linked.there.id, pco)
+    assert await send() == answer, "kept"

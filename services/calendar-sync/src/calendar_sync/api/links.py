@@ -2,18 +2,32 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from calendar_sync.resources import Wired
 from calendar_sync.usecases import linking, restoring
 from contracts.calendar import EventDetails
 from contracts.http.calendar import Comparison, ComparisonQuery, LinkedMany, LinkInput, LinksInput, RestoreInput
 from servicekit.db.sessions import Session
+from servicekit.errors import ServiceError
 from servicekit.http.answers import KeyedRoute
 from servicekit.http.auth import Admin, User
 from synckit.history import Actor
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/calendar", tags=["links"])
+
+
+# Dependencies, because the look for a kept answer, behind them, opens the request's transaction.
+async def _read(event_id: str, body: LinkInput, user: Admin, wired: Wired) -> linking.Read | ServiceError:
+    return await linking.read_or_error(wired, user.organization_id, event_id, body)
+
+
+async def _read_many(body: LinksInput, user: Admin, wired: Wired) -> list[linking.Read | ServiceError] | ServiceError:
+    return await linking.read_many(wired, user.organization_id, body)
+
+
+OneRead = Annotated[linking.Read | ServiceError, Depends(_read, scope="function")]
+ManyRead = Annotated[list[linking.Read | ServiceError] | ServiceError, Depends(_read_many, scope="function")]
 
 
 @router.get("/events/{event_id}/comparison")
@@ -23,9 +37,10 @@ async def compare(event_id: str, query: Annotated[ComparisonQuery, Query()], use
 
 
 @router.post("/events/{event_id}/link")
-async def link(event_id: str, body: LinkInput, user: Admin, session: Session, wired: Wired) -> EventDetails:
+async def link(
+    event_id: str, body: LinkInput, read: OneRead, user: Admin, session: Session, wired: Wired
+) -> EventDetails:
     """Link an event, and take over what Planning Center has."""
-    read = await linking.read_for(wired, user.organization_id, event_id, body)
     now = wired.clock.now()
     return await linking.link(session, user.organization_id, event_id, body, read, user, now)
 
@@ -43,9 +58,9 @@ async def keep(event_id: str, user: Admin, session: Session, wired: Wired) -> Ev
 
 
 @router.post("/links")
-async def link_many(body: LinksInput, user: Admin, wired: Wired) -> LinkedMany:
+async def link_many(body: LinksInput, reads: ManyRead, user: Admin, wired: Wired) -> LinkedMany:
     """Link many events."""
-    return await linking.link_many(wired, user.organization_id, body, user)
+    return await linking.link_many(wired, user.organization_id, body, reads, user)
 
 
 @router.post("/events/{event_id}/restore")

@@ -71,6 +71,16 @@ async def read_for(
         return await _read(resources, asked, event_id, target)
 
 
+async def read_or_error(
+    resources: Resources, organization_id: str, event_id: str, target: LinkInput
+) -> Read | ServiceError:
+    """As `read_for`, with the error as a value, so that a kept answer goes before it."""
+    try:
+        return await read_for(resources, organization_id, event_id, target)
+    except ServiceError as error:
+        return error
+
+
 async def _read(resources: Resources, asked: Asked, event_id: str, target: LinkInput | ComparisonQuery) -> Read:
     async with resources.runtime.sessions() as session:
         event = await events.find(session, asked.owner.organization_id, event_id)
@@ -127,15 +137,17 @@ async def link(
     organization_id: str,
     event_id: str,
     body: LinkInput,
-    read: Read,
+    read: Read | ServiceError,
     user: UserIdentity,
     now: datetime,
 ) -> EventDetails:
     """Link an event to what was read, and take that over.
 
-    NotFound (404); Conflict (409) if the event or the target is linked, either changed since it was shown, or the
-    connection is gone or another one.
+    The error of the read; NotFound (404); Conflict (409) if the event or the target is linked, either changed since it
+    was shown, or the connection is gone or another one.
     """
+    if isinstance(read, ServiceError):
+        raise read
     connection = await _connection(session, organization_id)
     if connection is None or connection.state != "connected":
         raise Conflict(NOT_CONNECTED, slug="not-connected")
@@ -201,11 +213,28 @@ async def make(
     await session.flush()
 
 
-async def link_many(resources: Resources, organization_id: str, body: LinksInput, user: UserIdentity) -> LinkedMany:
-    """Link many events, each in a transaction of its own."""
-    async with asking(resources, organization_id, patience=_PATIENCE_FOR_MANY) as asked:
-        places = asyncio.Semaphore(_AT_ONCE)
-        reads = await asyncio.gather(*(_read_one(resources, asked, one, places) for one in body.links))
+async def read_many(
+    resources: Resources, organization_id: str, body: LinksInput
+) -> list[Read | ServiceError] | ServiceError:
+    """What many events are to be linked to, in their order; one error about all."""
+    try:
+        async with asking(resources, organization_id, patience=_PATIENCE_FOR_MANY) as asked:
+            places = asyncio.Semaphore(_AT_ONCE)
+            return await asyncio.gather(*(_read_one(resources, asked, one, places) for one in body.links))
+    except ServiceError as error:
+        return error
+
+
+async def link_many(
+    resources: Resources,
+    organization_id: str,
+    body: LinksInput,
+    reads: list[Read | ServiceError] | ServiceError,
+    user: UserIdentity,
+) -> LinkedMany:
+    """Link many events, each in a transaction of its own. Raises the error about all."""
+    if isinstance(reads, ServiceError):
+        raise reads
     items = [
         await _link_one(resources, organization_id, one, read, user)
         for one, read in zip(body.links, reads, strict=True)
@@ -228,8 +257,6 @@ async def _link_one(
     resources: Resources, organization_id: str, one: OneOfLinks, read: Read | ServiceError, user: UserIdentity
 ) -> LinkedOne:
     try:
-        if isinstance(read, ServiceError):
-            raise read
         async with resources.runtime.sessions.begin() as session:
             event = await link(session, organization_id, one.event_id, one, read, user, resources.clock.now())
     except ServiceError as error:
