@@ -284,14 +284,16 @@ async def test_a_zone_that_is_not_sent_changes_nothing(linked: Any) -> None:
         assert now[name] == before[name]
 
 
-async def test_an_event_that_cannot_be_read_ends_no_check(linked: Any) -> None:
+@pytest.mark.parametrize("status", [422, 503])
+async def test_an_event_that_cannot_be_read_ends_no_check(linked: Any, status: int) -> None:
+    stamina.set_testing(True, attempts=1)
     pairs = []
-    for number in range(2):
+    for number in range(8):
         pco = linked.series(f"Choir {number}", at(linked, 5), count=3)
         pairs.append((await linked.link(await linked.here.add(title=f"Choir {number}"), pco), pco))
     (row,) = await linked.here.rows(CalendarConnection)
     checked = row.checked_at
-    linked.control.add_fault({"kind": "respond", "status": 422}, path=f"/calendar/v2/events/{pairs[0][1]}/")
+    linked.control.add_fault({"kind": "respond", "status": status}, path=f"/calendar/v2/events/{pairs[0][1]}/")
     for _, pco in pairs:
         linked.control.edit_event(linked.there.id, pco, name=f"Renamed {pco}")
     async with linked.here.app.state.runtime.sessions.begin() as session:
@@ -299,7 +301,7 @@ async def test_an_event_that_cannot_be_read_ends_no_check(linked: Any) -> None:
         await session.execute(update(CalendarConnection).values(density=5000.0))
     assert await linked.poll() == 1
     titles = [(await linked.event(event))["title"] for event, _ in pairs]
-    assert titles == ["Choir 0", f"Renamed {pairs[1][1]}"]
+    assert [title for title in titles if title.startswith("Choir")] == ["Choir 0"]
     (row,) = await linked.here.rows(CalendarConnection)
     assert row.checked_at == checked, "it was not complete"
     assert row.next_poll_at <= linked.clock.now() + timedelta(minutes=1)

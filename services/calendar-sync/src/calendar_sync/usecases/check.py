@@ -254,6 +254,9 @@ async def _look(one: Check, those: Sequence[EventLink]) -> None:
         _stop(one)
         looked = await asyncio.gather(*(look(one, link) for link in batch), return_exceptions=True)
         for link, outcome in zip(batch, looked, strict=True):
+            if isinstance(outcome, Unavailable) and any(isinstance(each, str) for each in looked):
+                # Others were answered, so Planning Center is not away: the next check reads this one again.
+                continue
             if isinstance(outcome, BaseException):
                 raise outcome
             if outcome == MISSING:
