@@ -130,7 +130,7 @@ def browser() -> Iterator[Browser]:
 
 # -- stories in Chromium that share a stack ----------------------------------------------------------------------------
 
-STORIES = ("decisions", "join", "kept_out", "plans", "proof", "rules", "undo", "statement", "erase", "events")
+STORIES = ("decisions", "join", "kept_out", "plans", "proof", "rules", "undo", "statement", "erase", "events", "links")
 """Number of the church by `test_browser_*.py` file, so that its seed does not depend on the selected files."""
 FIRST_CHURCH = 3
 
@@ -142,7 +142,7 @@ def town(state_of: StateOf) -> Iterator[Stack]:
         state_of("town"),
         people=600,
         churches=FIRST_CHURCH + len(STORIES) - 1,
-        environment={"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "2"}},
+        environment={name: {"PCO_STALENESS_HORIZON_SECONDS": "2"} for name in ("people-sync", "calendar-sync")},
         simulator_settings={"lists_lag_ms": 500},
         cache=ROOT / ".cache",
         spawn=preloaded.spawn,

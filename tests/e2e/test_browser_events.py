@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pages import Windows, accessible, shot, tab_to, typed, words_are_whole
+from pages import Windows, accessible, shot, tab_to, tab_until, typed, words_are_whole
 from playwright.sync_api import Locator, Page, expect
 
 from local_stack.church import Church
@@ -24,16 +24,6 @@ def ours(town: Stack, number: int) -> Iterator[Church]:
     """Ada of this file's church, not connected."""
     with Church.of(town, f"ada{number}") as church:
         yield church
-
-
-def tab_until(page: Page, control: Locator) -> Locator:
-    """Press Tab until the control has the focus."""
-    expect(control).to_be_visible()
-    for _ in range(60):
-        if control.evaluate("element => element === document.activeElement"):
-            return control
-        page.keyboard.press("Tab")
-    raise AssertionError(f"Tab does not come to {control}")
 
 
 def only(ours: Church, title: str) -> dict[str, Any]:

@@ -178,13 +178,17 @@ OF_COLOURS: dict[str, object] = {"runOnly": {"type": "rule", "values": ["color-c
 
 def tab_to(page: Page, role: Literal["button", "link", "textbox", "checkbox"], name: str) -> Locator:
     """Press Tab until the control has the focus."""
-    control = page.get_by_role(role, name=name, exact=True)
+    return tab_until(page, page.get_by_role(role, name=name, exact=True))
+
+
+def tab_until(page: Page, control: Locator) -> Locator:
+    """Press Tab until the control has the focus."""
     expect(control).to_be_visible()
     for _ in range(60):
         if control.evaluate("element => element === document.activeElement"):
             return control
         page.keyboard.press("Tab")
-    raise AssertionError(f"Tab does not come to {name}")
+    raise AssertionError(f"Tab does not come to {control}")
 
 
 def accessible(page: Page) -> None:

@@ -83,6 +83,7 @@ async def test_a_sync_of_all_stops_safely_and_waits_for_planning_center(linked: 
     await linked.work()
     failed = await linked.here.call("GET", f"/runs/{run['id']}")
     assert (failed["state"], "Calendar role" in failed["message"]) == ("failed", True)
+    assert (await linked.here.call("GET", "/status"))["role_missing"] is True
     await linked.here.call("GET", "/runs/none", status=404)
 
 

@@ -1,6 +1,7 @@
 """*Sync all linked events*: started, stopped, looked up; and the work of one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
 
@@ -17,12 +18,14 @@ from calendar_sync.storage.tables import CalendarConnection, Change, Event, Even
 from calendar_sync.usecases.check import Check, Told, check, zone_for
 from calendar_sync.usecases.history import Cause
 from calendar_sync.usecases.polling import conclude
+from calendar_sync.usecases.schedule import locked_connection
 from contracts import sync_runs
 from contracts.http.calendar import CalendarRunQuery, EventChange, EventChangeQuery
 from contracts.http.common import Page
 from contracts.identity import UserIdentity
 from contracts.values import CALENDAR, EVENT
 from pco_client.client import PlanningCenter
+from pco_client.errors import Forbidden
 from servicekit.jobs.queue import StopRequested
 from servicekit.jobs.worker import JobContext
 from synckit import runs, work
@@ -92,6 +95,7 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
     async with (
         resources.planning_center(owner.organization_id, owner.pco_organization_id, requests.observe) as pco,
         work.carrying_out(RUNS, job, requests, now),
+        _noting_a_missing_role(job, owner),
     ):
         connection = await _begin(job, owner, now())
         one = Check(
@@ -179,6 +183,18 @@ async def _finish(one: Check, requests: Requests) -> None:
             "requests": Run.requests + requests.take(),
         }
         await work.finish(session, RUNS, job, "done", None, phase="finish", **values)
+
+
+@asynccontextmanager
+async def _noting_a_missing_role(job: JobContext, owner: Owner) -> AsyncIterator[None]:
+    try:
+        yield
+    except Forbidden:
+        async with job.transaction() as session:
+            connection = await locked_connection(session, owner)
+            if connection is not None:
+                connection.role_missing = True
+        raise
 
 
 async def _leave_for_later(session: AsyncSession, job: JobContext, those: Sequence[EventLink]) -> None:

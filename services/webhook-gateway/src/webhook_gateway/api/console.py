@@ -35,6 +35,10 @@ PAGES: Final = (
     "/conflicts/rules",
     "/conflicts/rules/new",
     "/events",
+    "/events/suggestions",
+    "/events/syncs",
+    "/events/syncs/{record}",
+    "/events/{record}/link",
     "/events/{record}",
     "/activity",
     # Redirect addresses of Planning Center and of the identity provider.

@@ -46,6 +46,10 @@ const PAGES = [
   [/^\/conflicts\/rules$/, "/conflicts", "Rules", () => import("./pages/rules.js")],
   [/^\/conflicts\/rules\/new$/, "/conflicts", "Rule", () => import("./pages/rule.js")],
   [/^\/events$/, "/events", "Events", () => import("./pages/events.js")],
+  [/^\/events\/suggestions$/, "/events", "Suggested links", () => import("./pages/suggestions.js")],
+  [/^\/events\/syncs$/, "/events", "Syncs of linked events", () => import("./pages/event_runs.js")],
+  [/^\/events\/syncs\/([^/]+)$/, "/events", "Sync of linked events", () => import("./pages/event_run.js")],
+  [/^\/events\/([^/]+)\/link$/, "/events", "Link an event", () => import("./pages/link.js")],
   [/^\/events\/([^/]+)$/, "/events", "Event", () => import("./pages/event.js")],
   [/^\/activity$/, "/activity", "Activity", () => import("./pages/activity.js")],
 ];
@@ -60,6 +64,8 @@ const RAIL = [
 const PRODUCT = "Planning Center sync";
 /** Titles of pages about one record, until its name is known. */
 const RECORDS = ["Person", "Family", "Event"];
+/** Pages about a record that their titles do not name. @type {Record<string, string>} */
+const ABOUT = { "Link an event": "event", "Sync of linked events": "sync" };
 
 const frame = /** @type {HTMLElement} */ (document.getElementById("frame"));
 const main = h("main", { id: "main", tabindex: "-1" });
@@ -214,7 +220,7 @@ async function readAgain() {
 function showAbsent(title, above) {
   const list = RAIL.find(([address]) => address === above)?.[1];
   main.replaceChildren(
-    heading(`There is no such ${title.toLowerCase()}`),
+    heading(`There is no such ${(ABOUT[title] ?? title).toLowerCase()}`),
     h("p", {}, "It was deleted, or the address is not complete. Nothing was changed."),
     h("p", {}, h("a", { href: title === "Sync" ? "/runs" : above }, title === "Sync" ? "See every sync in the sync history" : `Go to ${list}`)),
   );

@@ -650,3 +650,130 @@ export interface RulePreview {
   left_out: number;
   samples: BulkSample[];
 }
+
+export interface InstanceThere {
+  pco_event_instance_id: string;
+  title: string;
+  starts_at: string;
+  ends_at: string;
+  first_day: string | null;
+  last_day: string | null;
+  location: string | null;
+  linked_to: string | null;
+}
+
+export interface EventThere {
+  pco_event_id: string;
+  title: string;
+  repeats: string | null;
+  url: string;
+  linked_to: string | null;
+  instances: InstanceThere[];
+}
+
+export interface EventsThere {
+  items: EventThere[];
+  more: boolean;
+  time_zone: string;
+}
+
+export interface Suggestion {
+  pco_event_id: string;
+  pco_event_instance_id: string | null;
+  title: string;
+  starts_at: string;
+  ends_at: string;
+  first_day: string | null;
+  last_day: string | null;
+  location: string | null;
+  strength: "Very likely" | "Likely" | "Possible";
+  reasons: string[];
+  url: string;
+}
+
+export interface Suggestions {
+  items: Suggestion[];
+}
+
+export interface Suggested {
+  event: EventSummary;
+  suggestion: Suggestion | null;
+}
+
+export interface ComparedField {
+  field: string;
+  here: unknown;
+  there: unknown;
+}
+
+export interface ComparedOccurrence {
+  here: Occurrence | null;
+  there: Occurrence | null;
+}
+
+export interface Comparison {
+  pco_event_id: string;
+  pco_event_instance_id: string | null;
+  title_there: string;
+  url: string;
+  linked_to: EventSummary | null;
+  fields: ComparedField[];
+  added: number;
+  moved: number;
+  taken_out: number;
+  occurrences: ComparedOccurrence[];
+  note: string | null;
+  version: number;
+  digest: string;
+}
+
+export interface LinkedOne {
+  event_id: string;
+  event: EventDetails | null;
+  problem: string | null;
+  sentence: string | null;
+}
+
+export interface LinkedMany {
+  items: LinkedOne[];
+}
+
+export interface EventSync {
+  id: string;
+  event_id: string;
+  state: "queued" | "done";
+  outcome: string | null;
+  sentence: string;
+  again_at: string | null;
+  requested_at: string;
+  finished_at: string | null;
+}
+
+export interface EventPush {
+  state: "none" | "asked" | "waiting";
+  asked_at: string | null;
+  by_name: string | null;
+  note: string | null;
+  may_create: boolean | null;
+  may_create_at: string | null;
+  new_event_url: string;
+}
+
+export interface EventChange {
+  event_id: string;
+  title: string;
+  outcome: string;
+  sentence: string;
+}
+
+export interface FeedState {
+  active: boolean;
+  created_at: string | null;
+  created_by_name: string | null;
+  last_read_at: string | null;
+  revoked_at: string | null;
+}
+
+export interface NewFeed extends FeedState {
+  path: string;
+}

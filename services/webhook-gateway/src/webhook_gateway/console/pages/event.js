@@ -3,19 +3,20 @@
 import { at, get, patch, post, remove } from "../api.js";
 import { follow } from "../live.js";
 import { announce, h } from "../parts/dom.js";
-import { eventOf, inOrder, inWords, isOver, isSeries, repeatsOf, ruledStart } from "../parts/event.js";
+import { OVERWRITTEN, eventOf, inOrder, inWords, isLinked, isOver, isSeries, repeatsOf, ruledStart } from "../parts/event.js";
 import { bodyOf, eventFields, occurrenceBody, occurrenceFields, offeredDay, readEvent, readOccurrence } from "../parts/event_form.js";
 import { historyOf } from "../parts/history.js";
+import { linkOf } from "../parts/link.js";
 import { list } from "../parts/list.js";
 import { action, ask, confirm, heading, notice, run as work, status, when } from "../parts/look.js";
 import { linkStatus } from "../parts/member.js";
 import { otherwiseChanged, showNewest, whoChanged } from "../parts/newest.js";
 import { part } from "../parts/part.js";
-import { openAt } from "../parts/there.js";
 import { isZone, ownZone, whenOf, zoneName } from "../parts/times.js";
-import { count } from "../parts/words.js";
+import { count, fieldName } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").EventDetails} EventDetails */
+/** @typedef {import("../types.d.ts").HistoryEntry} HistoryEntry */
 /** @typedef {import("../types.d.ts").Occurrence} Occurrence */
 /** @typedef {import("../app.js").Context} Context */
 
@@ -50,10 +51,17 @@ function eventForm(context, event, verb, save, back, zone = ownZone()) {
     ...eventFields(event, zone, offeredDay(context.query.get("day"))),
     h("div", { class: "row" }, h("button", { class: "primary" }, verb), h("a", { href: back }, "Cancel")),
   );
+  if (event && datesAreTheirs(event)) for (const name of OF_DATES) for (const control of form.querySelectorAll(`[name="${name}"]`)) control.setAttribute("disabled", "");
   const untouched = readEvent(form);
   context.keep(() => !saved && JSON.stringify(readEvent(form)) !== JSON.stringify(untouched));
   return { form, done: () => (saved = true) };
 }
+
+/** Fields that a list of dates from Planning Center does not allow to change. */
+const OF_DATES = ["all_day", "starts_at", "ends_at", "first_day", "last_day", "time_zone", "recurrence"];
+
+/** Whether the event has the dates that Planning Center lists. @param {EventDetails} event */
+const datesAreTheirs = (event) => isLinked(event) && event.listed;
 
 /** @param {Context} context */
 async function add(context) {
@@ -105,7 +113,10 @@ async function edit(context) {
   main.append(
     heading(`Edit ${event.title}`),
     moved,
-    isSeries(event)
+    isLinked(event)
+      ? notice("warn", h("p", {}, OVERWRITTEN), datesAreTheirs(event) ? h("p", {}, "Its dates are changed in Planning Center, or here after unlinking it.") : null)
+      : "",
+    isSeries(event) && !datesAreTheirs(event)
       ? h("p", { class: "quiet" }, "All occurrences change.", own > 0 ? ` ${count(own, "occurrence that was changed alone keeps its", "occurrences that were changed alone keep their")} own values, where the series still has the day.` : "")
       : "",
     made.form,
@@ -137,7 +148,11 @@ async function view(context) {
     follows: ["/calendar/events"],
     onFact: (fact, /** @type {EventDetails} */ value) => {
       if (fact.type === "EventRemoved" && fact.body.event_id === id) void record.reload();
-      if (["EventLinked", "EventUnlinked"].includes(fact.type) && fact.body.event.id === id) return undefined;
+      // Facts carry no link: what is linked, was or becomes so is read.
+      if (fact.body.event?.id === id && fact.body.version > value.version && (value.link || fact.type !== "EventChanged")) {
+        void history.reload();
+        return undefined;
+      }
       const changed = eventOf(fact);
       if (changed?.id !== id || changed.version <= value.version) return value;
       void history.reload();
@@ -147,16 +162,16 @@ async function view(context) {
       document.title = `${event.title} · Events`;
       /** @type {HTMLElement} */ (title.querySelector("h1")).textContent = event.title;
       showOccurrences(event);
+      link.show(event);
       return h(
         "section",
         { class: "card", "aria-label": "Values" },
         h(
           "div",
           { class: "row spread" },
-          h("span", { class: "row" }, linkStatus(event), event.link?.state === "linked" ? openAt(event.link.url, event.title) : null),
+          linkStatus(event),
           h("span", { class: "quiet small" }, "Changed ", when(event.updated_at)),
         ),
-        event.link?.note ? notice("warn", h("p", {}, event.link.note)) : null,
         valuesOf(event),
         admin
           ? h(
@@ -212,8 +227,36 @@ async function view(context) {
     context.go("/events");
   }
 
-  const history = historyOf(context, path, "event", undefined, inWords(() => record.value()));
-  main.append(title, record.element, place, h("section", { class: "stack", "aria-labelledby": "history" }, h("h2", { id: "history", tabindex: "-1" }, "History"), history.element));
+  /** @param {HistoryEntry} entry */
+  async function putBack(entry) {
+    const event = record.value();
+    if (!event) return;
+    const dates = !["title", "location", "description"].includes(entry.field);
+    const name = dates ? "dates" : fieldName(entry.field).toLowerCase();
+    const done = await confirm({
+      title: `Put the former ${name} back?`,
+      text: h(
+        "ul",
+        { class: "bullets" },
+        h("li", {}, dates ? `Dates and times become those from before this change.` : `${fieldName(entry.field)} becomes ${words(entry.old, entry.field) || "empty"} here.`),
+        h("li", {}, isLinked(event) ? "The event then differs from Planning Center, until somebody syncs it by hand." : "Nothing changes in Planning Center."),
+      ),
+      verb: "Put back",
+      dangerous: false,
+      work: async () => {
+        const since = { path, since: event.updated_at, remedy: () => action("Show it as it is now", () => changed(null)) };
+        await changed(await post(`${path}/restore`, { entry_id: entry.id, version: event.version }).catch(otherwiseChanged(context, "event", since)));
+      },
+    });
+    if (!done) return;
+    announce(`The former ${name} ${dates ? "are" : "is"} back here.`);
+    document.getElementById("history")?.focus();
+  }
+
+  const words = inWords(() => record.value());
+  const link = linkOf(context, changed, discard);
+  const history = historyOf(context, path, "event", putBack, words, { verb: "Put back", run: (run) => at`/events/syncs/${run}` });
+  main.append(title, record.element, link.element, place, h("section", { class: "stack", "aria-labelledby": "history" }, h("h2", { id: "history", tabindex: "-1" }, "History"), history.element));
   await history.ready;
 }
 

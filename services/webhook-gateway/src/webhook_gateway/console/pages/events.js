@@ -20,7 +20,7 @@ export async function show(context) {
     ["", "List"],
     ["month", "Month"],
   ]);
-  main.append(heading("Events", admin ? h("a", { href: "/events/new" }, "Add an event") : null), views);
+  main.append(heading("Events", h("a", { href: "/events/suggestions" }, "Suggested links"), admin ? h("a", { href: "/events/new" }, "Add an event") : null), views);
   if (query.get("view") === "month") return (await import("../parts/month.js")).showMonth(context);
   return listed(context);
 }
@@ -28,7 +28,13 @@ export async function show(context) {
 /** @param {Context} context */
 async function listed(context) {
   const { main, query, signal, admin } = context;
-  const q = query.get("q");
+  const states = chips("Planning Center", context, "state", [
+    ["", "All"],
+    ["linked", "Linked"],
+    ["unlinked", "Not linked"],
+    ["gone", "Deleted there"],
+  ]);
+  const [q, state] = [query.get("q"), query.get("state")];
   /** As read last, since facts do not tell links. @type {Map<string, EventSummary>} */
   const known = new Map();
   const events = list(context, {
@@ -37,14 +43,14 @@ async function listed(context) {
     noun: ["event", "events"],
     load: async (after, limit) => {
       /** @type {import("../types.d.ts").Page<EventSummary>} */
-      const page = await get("/calendar/events", { after, limit, q }, signal);
+      const page = await get("/calendar/events", { after, limit, q, state }, signal);
       for (const event of page.items) known.set(event.id, event);
       return page;
     },
     id: (/** @type {EventSummary} */ event) => event.id,
     href: (event) => at`/events/${event.id}`,
     cells: (event) => [event.title, [extentOf(event), h("div", { class: "quiet small" }, repeatsOf(event))], event.location, linkStatus(event)],
-    file: downloads("/calendar/events.csv", { q }),
+    file: downloads("/calendar/events.csv", { q, state }),
     follows: ["/calendar/events"],
     onFact: (fact) => {
       if (fact.type === "EventRemoved") return { id: fact.body.event_id, item: null };
@@ -54,7 +60,7 @@ async function listed(context) {
       return before && { id: changed.id, item: { ...before, ...changed } };
     },
     empty: () =>
-      q
+      q || state
         ? [h("h2", {}, "No event matches"), h("p", {}, h("a", { href: "/events" }, "Show all events"))]
         : [
             h("h2", {}, "No events yet"),
@@ -63,7 +69,7 @@ async function listed(context) {
             connecting(context),
           ],
   });
-  main.append(searchBox(context, "Search events", "Title"), events.element);
+  main.append(searchBox(context, "Search events", "Title"), states, events.element);
   await events.ready;
 }
 
@@ -76,6 +82,6 @@ const connecting = ({ signal }) =>
     load: () => get("/connections", undefined, signal),
     render: (/** @type {import("../types.d.ts").Connections} */ { calendar }) =>
       calendar.state === "connected"
-        ? h("p", { class: "quiet" }, `Planning Center Calendar is connected with ${calendar.pco_organization_name}. No events are linked.`)
+        ? h("p", { class: "quiet" }, `Planning Center Calendar is connected with ${calendar.pco_organization_name}.`)
         : h("p", { class: "quiet" }, "Events will be linked with Planning Center's once Planning Center Calendar is connected on the ", h("a", { href: "/integrations" }, "Integrations page"), "."),
   }).element;

@@ -1,6 +1,7 @@
 // Integrations: the two cards, connecting, disconnecting.
 
 import { at, get, post } from "../api.js";
+import { calendarPart } from "../parts/calendar_card.js";
 import { h } from "../parts/dom.js";
 import { action, heading, notice, status, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
@@ -13,6 +14,7 @@ import { PRODUCTS, count, inProgress, number } from "../parts/words.js";
 /** @typedef {import("../types.d.ts").PeopleStatus} PeopleStatus */
 /** @typedef {import("../types.d.ts").Product} Product */
 /** @typedef {import("../app.js").Context} Context */
+/** @typedef {ReturnType<typeof peopleParts> & { calendar: import("../parts/part.js").Part<import("../types.d.ts").CalendarStatus> }} Figures */
 
 /** @type {Record<Product, { about: string, read: string, written: string, never: string, role: string }>} */
 const AGREED = {
@@ -46,14 +48,14 @@ export function show(context) {
     load: () => get("/connections", undefined, signal),
     follows: ["/connections"],
     render: (/** @type {Connections} */ connections) => [
-      card(context, connections.people, connections, status_, said, reload),
-      card(context, connections.calendar, connections, status_, said, reload),
+      card(context, connections.people, connections, figures, said, reload),
+      card(context, connections.calendar, connections, figures, said, reload),
     ],
     skeleton: () => [0, 1].map(() => h("div", { class: "card", "aria-hidden": "true" }, h("span", { class: "bone" }), h("span", { class: "bone" }), h("span", { class: "bone" }))),
   });
   const reload = () => cards.reload();
-  /** The People card's figures as separate parts, so that a failure leaves the rest. */
-  const status_ = peopleParts(context, cards);
+  /** The cards' figures as separate parts, so that a failure leaves the rest. */
+  const figures = { ...peopleParts(context, cards), calendar: calendarPart(context) };
   main.append(
     heading(
       "Integrations",
@@ -90,7 +92,7 @@ async function finishConnecting(said, reload) {
     });
     const name = PRODUCTS[/** @type {Product} */ (connected.product)];
     const sentence = reconnected
-      ? `${name} is connected again with ${connected.pco_organization_name}. Everybody is linked as before. What changed meanwhile comes with the next sync.`
+      ? `${name} is connected again with ${connected.pco_organization_name}. ${connected.product === "people" ? "Everybody is" : "Events are"} linked as before. What changed meanwhile comes with the next ${connected.product === "people" ? "sync" : "check"}.`
       : `${name} is connected with ${connected.pco_organization_name}.`;
     waiting.replaceWith(notice("good", h("p", {}, sentence)));
     await reload();
@@ -247,7 +249,7 @@ function badge(card) {
  * @param {Context} context
  * @param {ConnectionCard} card
  * @param {Connections} connections
- * @param {ReturnType<typeof peopleParts>} people
+ * @param {Figures} people
  * @param {HTMLElement} said
  * @param {() => Promise<void>} reload
  */
@@ -301,11 +303,12 @@ function card(context, card, connections, people, said, reload) {
           "p",
           {},
           card.generation > 0
-            ? `Was connected with ${card.pco_organization_name}. Connecting it again links everybody as before, and adds nobody twice.`
+            ? `Was connected with ${card.pco_organization_name}. ${product === "people" ? "Connecting it again links everybody as before, and adds nobody twice." : "Connecting it again finds the linked events as before."}`
             : `This church belongs to ${card.pco_organization_name} in Planning Center: choose it there.`,
         ),
     ],
     product === "people" && !unconnected ? [people.conflicts.element, people.numbers.element] : null,
+    product === "calendar" && live ? people.calendar.element : null,
     buttons(context, card, connections, people, said, reload),
   );
 }
@@ -320,7 +323,7 @@ function reason(card, admin) {
  * @param {Context} context
  * @param {ConnectionCard} card
  * @param {Connections} connections
- * @param {ReturnType<typeof peopleParts>} people
+ * @param {Figures} people
  * @param {HTMLElement} said
  * @param {() => Promise<void>} reload
  */

@@ -21,6 +21,12 @@ export function repeatsOf(event) {
   return event.listed ? "On the days that Planning Center lists" : "";
 }
 
+/** Whether Planning Center's values are taken over. @param {EventSummary} event */
+export const isLinked = ({ link }) => link?.state === "linked";
+
+/** What a change here is up against. */
+export const OVERWRITTEN = "Title, dates, location and description come from Planning Center. What you change here is overwritten by the next check of linked events.";
+
 /** When an event takes place, or from when to when a series does. @param {EventSummary} event */
 export function extentOf(event) {
   if (!isSeries(event)) return whenOf(event, event.time_zone, true);
@@ -66,6 +72,7 @@ export const inWords = (event) => (value, field) => {
   if (field === "created") return "Yes";
   if (field === "starts_at" || field === "ends_at") return instant(String(value), known.time_zone);
   if (field === "recurrence") return sentenceCase(repeats(String(value), beginOf(known)));
+  if (field === "linked_to") return String(/** @type {{ title: string }} */ (value).title);
   if (field === "occurrence") return ownValues(/** @type {OwnValues} */ (value), known.time_zone);
   return shown(value);
 };

@@ -15,8 +15,9 @@ import { fieldName, sentenceCase, shown as plain } from "./words.js";
  * @param {string} noun of the record
  * @param {(entry: HistoryEntry) => unknown} [undo] puts the former value back
  * @param {(value: unknown, field: string) => string} [shown] a value in words
+ * @param {{ verb?: string, run?: (id: string) => string }} [about] `verb` of undo; `run`: address of a sync
  */
-export const historyOf = (context, path, noun, undo, shown = plain) =>
+export const historyOf = (context, path, noun, undo, shown = plain, { verb = "Undo", run = (id) => at`/runs/${id}` } = {}) =>
   list(context, {
     caption: "History",
     columns: ["Field", "Before", "After", "When", "By", ""],
@@ -29,9 +30,9 @@ export const historyOf = (context, path, noun, undo, shown = plain) =>
       same(entry) ? shown(entry.old, entry.field) : shown(entry.old, entry.field) ? h("del", { class: isId(entry) && "whole" }, shown(entry.old, entry.field)) : nothing(entry),
       same(entry) ? h("span", { class: "quiet" }, "not changed") : shown(entry.new, entry.field) ? h("ins", { class: isId(entry) && "whole" }, shown(entry.new, entry.field)) : nothing(entry),
       when(entry.changed_at),
-      byWhom(entry),
+      byWhom(entry, run),
       context.admin && entry.can_undo && undo
-        ? action("Undo", () => undo(entry), { name: `Undo: put the former ${fieldName(entry.field).toLowerCase()} back` })
+        ? action(verb, () => undo(entry), { name: `${verb}: the former ${fieldName(entry.field).toLowerCase()}` })
         : null,
     ],
     empty: () => h("p", {}, `Every change of this ${noun} will be listed here, with the value before it.`),
@@ -57,7 +58,7 @@ const RULES = {
 };
 
 /** Whether the value is an id of Planning Center, which must not wrap. @param {HistoryEntry} entry */
-const isId = ({ field }) => field === "planning_center_id" || field === "created";
+const isId = ({ field }) => field === "planning_center_id" || field === "created" || field === "linked_to";
 
 /** Whether the entry left the value unchanged, as for a kept difference or a duplicated contact. @param {HistoryEntry} entry */
 const same = ({ old, new: now }) => plain(old) !== "" && JSON.stringify(old) === JSON.stringify(now);
@@ -66,7 +67,7 @@ const same = ({ old, new: now }) => plain(old) !== "" && JSON.stringify(old) ===
 const addedHere = ({ field, new: now }) => field === "created" && now === true;
 
 /** What no value is called. @type {Record<string, string>} */
-const NOTHING = { members: "not in the family", families: "not in the family", occurrence: "as the series" };
+const NOTHING = { members: "not in the family", families: "not in the family", occurrence: "as the series", linked_to: "not linked" };
 
 /** @param {HistoryEntry} entry */
 const nothing = (entry) => entry.field !== "erased" && !addedHere(entry) && h("span", { class: "quiet" }, NOTHING[entry.field] ?? "empty");
@@ -79,8 +80,8 @@ function changedField(entry) {
   return field === "created" ? "Added in Planning Center, with the ID" : `${fieldName(field)} in Planning Center`;
 }
 
-/** @param {HistoryEntry} entry */
-function byWhom(entry) {
+/** @param {HistoryEntry} entry @param {(id: string) => string} run */
+function byWhom(entry, run) {
   /** @type {Record<string, string>} */
   const names = { planning_center: "Planning Center", platform: "The platform", rule: "A rule", person: "Somebody here" };
   // A value typed here reaches Planning Center by a sync.
@@ -93,6 +94,6 @@ function byWhom(entry) {
 
   /** @param {string} text */
   function linked(text) {
-    return entry.run_id ? h("a", { href: at`/runs/${entry.run_id}` }, text) : text;
+    return entry.run_id ? h("a", { href: run(entry.run_id) }, text) : text;
   }
 }

@@ -1,22 +1,27 @@
-// "Sync this person now": syncs one record and shows the outcome.
+// "Sync this person now", and other work on one record at Planning Center: the outcome is shown.
 
 import { at, get, post } from "../api.js";
 import { follow } from "../live.js";
 import { announce, h, slot, update } from "./dom.js";
 import { action, status, when } from "./look.js";
 import { Problem, sentenceOf } from "./problem.js";
-import { ago, exact } from "./words.js";
+import { PRODUCTS, ago, exact } from "./words.js";
 
-/** @typedef {import("../types.d.ts").RecordSync} RecordSync */
+/**
+ * Syncs of all products.
+ * @typedef {Partial<import("../types.d.ts").RecordSync> & import("../types.d.ts").EventSync} Sync
+ */
 
 const ASKING = "Asking Planning Center…";
 /** Milliseconds between polls; the last one repeats. */
 const PAUSES = [250, 400, 600, 1000, 1500, 2500, 4000, 6000, 10_000];
 const LONGEST = 60_000;
 
-const UNCONNECTED = "This needs Planning Center People, which is not connected.";
-/** Why a sync is impossible, by the connection's state. @type {Record<string, string>} */
-const IMPOSSIBLE = { connected: "", reconnect_required: "This needs Planning Center People, which has to be reconnected first." };
+/** Why a sync is impossible; empty if it is not. @param {import("../types.d.ts").ConnectionCard} card */
+function impossible({ product, state }) {
+  if (state === "connected") return "";
+  return `This needs ${PRODUCTS[product]}, which ${state === "reconnect_required" ? "has to be reconnected first" : "is not connected"}.`;
+}
 
 /** Tone and word of outcomes other than done. @type {Record<string, [import("./look.js").Tone, string]>} */
 const NOT_DONE = {
@@ -27,6 +32,10 @@ const NOT_DONE = {
   merged: ["warn", "Merged in Planning Center"],
   later: ["warn", "Not yet"],
   kept_out: ["calm", "Kept out of the sync"],
+  missing: ["warn", "Not shown there"],
+  not_linked: ["warn", "Not linked"],
+  handed_off: ["warn", "Not there yet"],
+  unclear: ["warn", "More than one matches"],
   not_done: ["warn", "Not done"],
 };
 
@@ -39,7 +48,7 @@ const REASONS = {
   unanswered: "Planning Center had not answered a change of it during the last sync.",
 };
 
-/** Requested and unfinished syncs by record, for readers who come back to the page. @type {Map<string, RecordSync>} */
+/** Requested and unfinished syncs by the path that asks for them, for readers who come back to the page. @type {Map<string, Sync>} */
 const waiting = new Map();
 
 /** Announce the sentence, with the time of the next attempt. @param {string} sentence @param {string | null} again */
@@ -51,14 +60,15 @@ const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 /**
  * A button for administrators and its outcome, as nodes that survive every live update.
  * @param {import("../app.js").Context} context of the record's page
- * @param {{ label: string, path: string, done: () => unknown }} about `done` reads the record again
+ * @param {{ label: string, path: string, done: () => unknown, product?: import("../types.d.ts").Product, key?: string, before?: () => Promise<boolean>, said?: string }} about
+ *   `done` reads the record again; `before` asks the reader whether to go on; `said`: an outcome that the page itself shows
  */
-export function syncNow({ id, signal, admin }, { label, path, done }) {
-  const said = h("div", { key: "sync-said", id: "sync-said", class: "stack tight" });
-  const button = action(label, press, { key: "sync-now" });
+export function syncNow({ signal, admin }, { label, path, done, product = "people", key = "sync", before: agreed, said: elsewhere }) {
+  const said = h("div", { key: `${key}-said`, id: `${key}-said`, class: "stack tight" });
+  const button = action(label, press, { key: `${key}-now` });
   /** Why a sync is impossible, or empty. */
   let reason = "";
-  /** @type {RecordSync | null} */
+  /** @type {Sync | null} */
   let sync = null;
   let trouble = "";
   let asking = false;
@@ -66,11 +76,12 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
   let turn = 0;
 
   async function press() {
+    if (agreed && !(await agreed())) return;
     asking = true;
     render();
     announce(ASKING);
     try {
-      /** @type {RecordSync} */
+      /** @type {Sync} */
       const asked = await post(path);
       void watch(asked);
     } catch (error) {
@@ -81,7 +92,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
     }
   }
 
-  /** @param {RecordSync} asked */
+  /** @param {Sync} asked */
   async function watch(asked) {
     const mine = (turn += 1);
     const left = () => signal.aborted || mine !== turn;
@@ -90,7 +101,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
     asking = sync.state === "queued";
     let told = false;
     for (let looks = 0; asking; looks += 1) {
-      waiting.set(id, sync);
+      waiting.set(path, sync);
       render();
       if (sync.again_at && !told) tell(sync.sentence, sync.again_at);
       told ||= sync.again_at !== null;
@@ -98,7 +109,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
       await pause(Math.max(PAUSES[Math.min(looks, PAUSES.length - 1)] ?? 0, Math.min(least, LONGEST)));
       if (left()) return;
       try {
-        sync = /** @type {RecordSync} */ (await get(at`/people/syncs/${asked.id}`, undefined, signal));
+        sync = /** @type {Sync} */ (await get(at`/${product}/syncs/${asked.id}`, undefined, signal));
         if (left()) return;
         trouble = "";
         asking = sync.state === "queued";
@@ -108,7 +119,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
         asking = !(error instanceof Problem && error.status >= 400 && error.status < 500 && error.status !== 429);
       }
     }
-    waiting.delete(id);
+    waiting.delete(path);
     render();
     tell(trouble || sync.sentence, trouble ? null : sync.again_at);
     await done();
@@ -128,7 +139,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
       return [h("p", { key: "asking" }, status("busy", again ? "Waiting" : "Syncing", { pill: true }), " ", words), again];
     }
     if (trouble) return h("p", { key: "trouble" }, status("bad", "Not known", { pill: true }), " ", trouble);
-    if (!sync) return null;
+    if (!sync || sync.outcome === elsewhere) return null;
     return [
       h(
         "p",
@@ -142,7 +153,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
       again,
       ...(sync.reasons ?? []).filter((one) => one in REASONS).map((one) => h("p", { key: one, class: "quiet small" }, REASONS[one])),
       sync.outcome === "held" ? h("p", { key: "held" }, h("a", { href: "/held" }, "Go to Held matches")) : null,
-      sync.outcome === "merged" ? h("p", { key: "merged" }, h("a", { href: `/held?member=${encodeURIComponent(sync.record_id)}` }, "Go to Held matches")) : null,
+      sync.outcome === "merged" ? h("p", { key: "merged" }, h("a", { href: `/held?member=${encodeURIComponent(sync.record_id ?? "")}` }, "Go to Held matches")) : null,
     ];
   }
 
@@ -151,14 +162,14 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
     /** @type {import("../types.d.ts").Connections | null} */
     const known = await get("/connections", undefined, signal).catch(() => null);
     if (signal.aborted) return;
-    reason = known ? (IMPOSSIBLE[known.people.state] ?? UNCONNECTED) : "";
+    reason = known ? impossible(known[product]) : "";
     render();
   }
 
   if (admin) {
     void learn();
     follow("/connections", learn, signal);
-    const before = waiting.get(id);
+    const before = waiting.get(path);
     if (before) void watch(before);
   }
   return {

@@ -14,6 +14,7 @@ export const openThere = ({ planningCenter }, kind, pco_id, name) =>
 /**
  * @param {string} address in Planning Center
  * @param {string} name of the record
+ * @param {string} [words]
  */
-export const openAt = (address, name) =>
-  h("a", { key: "there", href: address, target: "_blank", rel: "noreferrer" }, "Open in Planning Center", h("span", { class: "hidden-visually" }, `: ${name}, in a new tab`));
+export const openAt = (address, name, words = "Open in Planning Center") =>
+  h("a", { key: "there", href: address, target: "_blank", rel: "noreferrer" }, words, h("span", { class: "hidden-visually" }, `: ${name}, in a new tab`));

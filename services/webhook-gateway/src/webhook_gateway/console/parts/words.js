@@ -115,6 +115,10 @@ const FIELDS = {
   description: "Description",
   recurrence: "Repeats",
   occurrence: "One occurrence",
+  first_day: "First day",
+  last_day: "Last day",
+  times: "Dates",
+  linked_to: "Linked with",
 };
 
 /** @param {string} field */
@@ -191,6 +195,9 @@ const OUTCOMES = {
   restored: "Here again",
   made_inactive: "Made inactive in Planning Center",
   left_out: "Left as they are",
+  differs: "Different from Planning Center",
+  missing: "Not shown by Planning Center",
+  not_linked: "No longer linked",
 };
 
 /** Intended effects of a sync that asks first. @type {Record<string, string>} */
@@ -250,8 +257,11 @@ export function runState(run, admin) {
 export const writesNothing = ({ purpose, progress }) =>
   purpose === "proof" || (purpose === "preview" && ["pull", "compare"].includes(progress.phase));
 
+/** @type {Record<string, string>} */
+const KINDS = { full: "Full sync", calendar: "All linked events" };
+
 /** @param {Run} run */
-export const runKind = (run) => purposeOf(run) ?? (run.kind === "full" ? "Full sync" : "Changes only");
+export const runKind = (run) => purposeOf(run) ?? KINDS[run.kind] ?? "Changes only";
 
 /** @param {Run} run */
 export const runName = (run) => purposeOf(run) ?? "Sync";
