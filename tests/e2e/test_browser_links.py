@@ -213,7 +213,9 @@ def test_a_series_is_found_with_its_occurrences(page: Page, town_of: Town) -> No
     accessible(page)
     shot(page, "link-compare-series")
     tab_until(page, compared.get_by_role("button", name="Link and overwrite title and 11 dates")).press("Enter")
-    expect(page.get_by_role("region", name="Values")).to_contain_text("On the days that Planning Center lists: 14 occurrences")
+    expect(page.get_by_role("region", name="Values")).to_contain_text(
+        "On the days that Planning Center lists: 14 occurrences"
+    )
     starts = [one["starts_at"] for one in town_of.event("Choir practice")["occurrences"]]
     assert starts == [one["starts_at"] for one in town_of.there(pco)["instances"]]
     page.get_by_role("button", name="Edit", exact=True).press("Enter")
