@@ -22,10 +22,10 @@ _FILL: Final = (
     """
     INSERT INTO event (
         id, organization_id, external_id, title, title_key, starts_at, ends_at, time_zone, recurrence, first_starts_at,
-        last_ends_at, occurrence_count, version
+        last_ends_at, occurrence_count, version, handed_off
     )
     SELECT gen_random_uuid(), CASE WHEN number % 4 = 0 THEN 'church-' || number % 200 ELSE 'church' END, 'e-' || number,
-        'Event ' || number, 'event ' || md5(number::text), now(), now(), 'UTC', NULL, at, at, 20, 1
+        'Event ' || number, 'event ' || md5(number::text), now(), now(), 'UTC', NULL, at, at, 20, 1, number % 2 = 1
     FROM generate_series(1, :many / 2) AS number,
         LATERAL (SELECT '2026-03-01T00:00Z'::timestamptz - number % 50 * interval '90 days' AS at) AS extent
     """,

@@ -13,8 +13,9 @@ from calendar_sync.domain.sentences import deleted_there
 from calendar_sync.domain.window import BEHIND, HORIZON, Target
 from calendar_sync.domain.zones import local_time
 from calendar_sync.planning_center import url_of
-from calendar_sync.storage.tables import CalendarConnection, Event, EventLink, OccurrenceRow, Push
+from calendar_sync.storage.tables import CalendarConnection, Creation, Event, EventLink, OccurrenceRow, Push
 from contracts import calendar
+from contracts.values import EVENT
 from synckit.among import among
 
 LINKED: Final = "linked"
@@ -95,6 +96,19 @@ async def linked_to(session: AsyncSession, owner: Owner, pco_event_ids: Iterable
     """Links to these events there, and to occurrences of them."""
     query = select(EventLink).filter_by(**owner.columns, state=LINKED)
     return list(await session.scalars(query.where(among(EventLink.pco_event_id, set(pco_event_ids)))))
+
+
+async def taken_there(session: AsyncSession, owner: Owner, event_id: UUID, pco_event_ids: Collection[str]) -> set[str]:
+    """Which of these events there belong to another event here: by a link, or because its push created them."""
+    linked = {link.pco_event_id for link in await linked_to(session, owner, pco_event_ids)}
+    created = select(Creation.pco_id, Creation.slipped).where(
+        Creation.organization_id == owner.organization_id,
+        Creation.pco_organization_id == owner.pco_organization_id,
+        Creation.kind == EVENT,
+        Creation.record_id != event_id,
+    )
+    of_others = {one for pco_id, slipped in await session.execute(created) for one in (pco_id, *slipped)}
+    return linked | (of_others & set(pco_event_ids))
 
 
 async def targets(session: AsyncSession, owner: Owner, now: datetime) -> list[Target]:

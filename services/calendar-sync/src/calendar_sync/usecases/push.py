@@ -38,7 +38,7 @@ from calendar_sync.domain.taking_over import parts_of
 from calendar_sync.planning_center import EVENTS, NEW_EVENT, event_there, events_called
 from calendar_sync.storage import links
 from calendar_sync.storage.events import occurrences_of, whole
-from calendar_sync.storage.links import ASKED, WAITING, Owner, linked_to, push_of
+from calendar_sync.storage.links import ASKED, WAITING, Owner, push_of, taken_there
 from calendar_sync.storage.tables import CalendarConnection, Creation, Effect, Event, EventLink, Push
 from calendar_sync.usecases import events
 from calendar_sync.usecases.check import Check
@@ -248,7 +248,7 @@ async def _look_for_event(one: _Pushing, row: Creation) -> Made | None:
     named = await events_called(one.check.pco, str(content["name"]))
     fresh = [event_id for event_id, created_at in named if created_at is None or created_at >= since]
     async with one.check.job.sessions() as session:
-        taken = {link.pco_event_id for link in await linked_to(session, one.owner, fresh)}
+        taken = await taken_there(session, one.owner, one.event_id, fresh)
     found = []
     for event_id in fresh:
         if event_id in taken:

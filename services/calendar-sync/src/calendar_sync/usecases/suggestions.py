@@ -92,7 +92,8 @@ async def _unlinked(
     rows = []
     for event, starts_at in found:
         spans = [one.span for one in those[event.id] if not one.cancelled and one.span.starts_at == starts_at]
-        rows.append((event, spans[0]))
+        # An occurrence may have moved between the two reads.
+        rows += [(event, span) for span in spans[:1]]
     return rows
 
 

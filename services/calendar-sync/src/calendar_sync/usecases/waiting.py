@@ -5,7 +5,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from calendar_sync.domain.planning_center import span_of
 from calendar_sync.domain.push import in_zone
@@ -15,7 +15,7 @@ from calendar_sync.domain.window import Window
 from calendar_sync.planning_center import is_of_a_feed, search
 from calendar_sync.storage import links
 from calendar_sync.storage.events import occurrences_of, whole
-from calendar_sync.storage.links import WAITING, linked_to, push_of
+from calendar_sync.storage.links import WAITING, push_of, taken_there
 from calendar_sync.storage.tables import Event, EventLink, Push
 from calendar_sync.usecases.check import PATIENCE, Check
 from calendar_sync.usecases.events import locked
@@ -33,6 +33,8 @@ from synckit.text import fold
 
 _AT_ONCE: Final = 20
 """Events that one check looks for; the others have their turn in the next ones."""
+_WAITED_FOR: Final = timedelta(days=7)
+"""How long an event that is over is still looked for."""
 _MOMENT: Final = timedelta(seconds=1)
 
 log = structlog.get_logger(__name__)
@@ -40,6 +42,7 @@ log = structlog.get_logger(__name__)
 
 async def look_for_waiting(check: Check) -> None:
     """Link events that were handed off and are there by now: a few, those first that were looked for longest ago."""
+    await _forget_what_is_over(check)
     async with check.job.sessions() as session:
         query = select(Push).filter_by(**check.owner.columns, state=WAITING).join(Event, Event.id == Push.event_id)
         query = query.where(Event.deleted_at.is_(None)).order_by(Push.looked_at).limit(_AT_ONCE)
@@ -59,6 +62,22 @@ async def look_for_waiting(check: Check) -> None:
             log.warning("not looked for", event_id=str(event_id), exc_info=error)
 
 
+async def _forget_what_is_over(check: Check) -> None:
+    """Nobody creates an event there that is long over."""
+    over = select(Event.id).where(
+        Event.organization_id == check.owner.organization_id,
+        Event.last_ends_at < check.resources.clock.now() - _WAITED_FOR,
+    )
+    waiting = delete(Push).where(
+        Push.organization_id == check.owner.organization_id,
+        Push.pco_organization_id == check.owner.pco_organization_id,
+        Push.state == WAITING,
+        Push.event_id.in_(over),
+    )
+    async with check.job.transaction() as session:
+        await session.execute(waiting, execution_options={"synchronize_session": False})
+
+
 async def _look_for(check: Check, event_id: UUID) -> None:
     """Link an event if exactly one in Planning Center has its title and its first start."""
     async with check.job.sessions() as session:
@@ -66,17 +85,18 @@ async def _look_for(check: Check, event_id: UUID) -> None:
         if event is None or event.deleted_at is not None:
             return
         values = whole(event, (await occurrences_of(session, [event]))[event.id])
-    first = min(in_zone(one.span, check.zone).starts_at for one in values.occurrences if not one.cancelled)
-    met, _ = await search(check.pco, values.title, Window(first, first + _MOMENT), limit=100)
+    spans = [in_zone(one.span, check.zone) for one in values.occurrences if not one.cancelled]
+    first = min(spans, key=lambda span: span.starts_at)
+    met, _ = await search(check.pco, values.title, Window(first.starts_at, first.starts_at + _MOMENT), limit=100)
     same = {
         one.event.id: one
         for one in met
         if fold(one.event.name or one.instance.name or "") == fold(values.title)
         and (span := span_of(one.instance, check.zone)) is not None
-        and (span.first_day or span.starts_at) == (values.times.span.first_day or first)
+        and (span.first_day or span.starts_at) == (first.first_day or first.starts_at)
     }
     async with check.job.sessions() as session:
-        taken = {link.pco_event_id for link in await linked_to(session, check.owner, same)}
+        taken = await taken_there(session, check.owner, event_id, same)
     left = [one for pco_event_id, one in same.items() if pco_event_id not in taken]
     if len(left) != 1:
         await _still_waiting(check, event_id, SEVERAL_MATCH if left else None)
