@@ -181,6 +181,7 @@ def test_it_is_synced_and_put_back(page: Page, town_of: Town) -> None:
     tab_to(page, "button", "Put back").press("Enter")
     expect(page.get_by_role("heading", name="Pumpkin Dinner", level=1)).to_be_visible()
     expect(section(page)).to_contain_text("Differs from Planning Center: Title was put back here")
+    expect(section(page)).not_to_contain_text("are now those of Planning Center")
     assert town_of.event("Pumpkin Dinner")["link"]["differs"] == ["title"]
     assert town_of.there(pco)["name"] == "Pumpkin Night"
     accessible(page)

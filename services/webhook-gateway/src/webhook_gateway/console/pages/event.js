@@ -141,10 +141,17 @@ async function view(context) {
   const place = h("div", { class: "stack" });
   /** @type {ReturnType<typeof occurrencesOf> | null} */
   let occurrences = null;
+  let shown = () => {};
+  /** Settles once the event is read, or cannot be. @type {Promise<void>} */
+  const first = new Promise((resolve) => (shown = resolve));
   /** @type {import("../parts/part.js").Part<EventDetails>} */
   const record = part({
     signal,
-    load: () => get(path, undefined, signal).catch(context.absent),
+    load: () =>
+      get(path, undefined, signal).catch((error) => {
+        shown();
+        return context.absent(error);
+      }),
     follows: ["/calendar/events"],
     onFact: (fact, /** @type {EventDetails} */ value) => {
       if (fact.type === "EventRemoved" && fact.body.event_id === id) void record.reload();
@@ -159,6 +166,7 @@ async function view(context) {
       return { ...value, ...changed };
     },
     render: (/** @type {EventDetails} */ event) => {
+      shown();
       document.title = `${event.title} · Events`;
       /** @type {HTMLElement} */ (title.querySelector("h1")).textContent = event.title;
       showOccurrences(event);
@@ -255,7 +263,7 @@ async function view(context) {
 
   const words = inWords(() => record.value());
   const link = linkOf(context, changed, discard);
-  const history = historyOf(context, path, "event", putBack, words, { verb: "Put back", run: (run) => at`/events/syncs/${run}` });
+  const history = historyOf(context, path, "event", putBack, words, { verb: "Put back", run: (run) => at`/events/syncs/${run}`, first });
   main.append(title, record.element, link.element, place, h("section", { class: "stack", "aria-labelledby": "history" }, h("h2", { id: "history", tabindex: "-1" }, "History"), history.element));
   await history.ready;
 }

@@ -23,7 +23,7 @@ export function calendarPart(context) {
     },
     render: (/** @type {CalendarStatus} */ known) => [
       known.role_missing
-        ? notice("bad", h("p", {}, status("bad", "Role missing", { pill: true, icon: "alert" })), h("p", {}, known.message))
+        ? notice("bad", h("p", {}, status("bad", "Role missing", { icon: "alert" })), h("p", {}, known.message))
         : known.message
           ? notice("bad", h("p", {}, known.message))
           : null,

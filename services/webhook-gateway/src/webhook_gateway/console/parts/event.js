@@ -12,13 +12,13 @@ import { count, sentenceCase, shown } from "./words.js";
 /** The day that an event, or a series, begins with, and its zone. @param {EventValues} event @returns {import("./recurrence.js").Begin} */
 export const beginOf = (event) => ({ day: daysOf(event, event.time_zone)[0], zone: event.time_zone });
 
-/** Whether it has several occurrences: by a rule, or as Planning Center lists them. @param {EventSummary} event */
-export const isSeries = (event) => event.recurrence !== null || event.listed;
+/** Whether it has several occurrences: by a rule, or as Planning Center lists them. @param {EventSummary & { occurrences?: Occurrence[] }} event */
+export const isSeries = ({ recurrence, listed, occurrences, occurrence_count }) => recurrence !== null || (listed && (occurrences?.length ?? occurrence_count) > 1);
 
 /** "Every week on Sunday until Dec 31, 2026"; empty for a single event. @param {EventSummary} event */
 export function repeatsOf(event) {
   if (event.recurrence) return sentenceCase(repeats(event.recurrence, beginOf(event)));
-  return event.listed ? "On the days that Planning Center lists" : "";
+  return isSeries(event) ? "On the days that Planning Center lists" : "";
 }
 
 /** Whether Planning Center's values are taken over. @param {EventSummary} event */

@@ -15,15 +15,16 @@ import { fieldName, sentenceCase, shown as plain } from "./words.js";
  * @param {string} noun of the record
  * @param {(entry: HistoryEntry) => unknown} [undo] puts the former value back
  * @param {(value: unknown, field: string) => string} [shown] a value in words
- * @param {{ verb?: string, run?: (id: string) => string }} [about] `verb` of undo; `run`: address of a sync
+ * @param {{ verb?: string, run?: (id: string) => string, first?: Promise<void> }} [about] `verb` of undo; `run`: address of a sync; `first`
+ *   is awaited before values are put into words
  */
-export const historyOf = (context, path, noun, undo, shown = plain, { verb = "Undo", run = (id) => at`/runs/${id}` } = {}) =>
+export const historyOf = (context, path, noun, undo, shown = plain, { verb = "Undo", run = (id) => at`/runs/${id}`, first } = {}) =>
   list(context, {
     caption: "History",
     columns: ["Field", "Before", "After", "When", "By", ""],
     noun: ["change", "changes"],
     file: downloads(`${path}/history.csv`, {}, "The history"),
-    load: (after, limit) => get(`${path}/history`, { after, limit }, context.signal),
+    load: async (after, limit) => (await Promise.all([get(`${path}/history`, { after, limit }, context.signal), first]))[0],
     id: (/** @type {HistoryEntry} */ entry) => entry.id,
     cells: (entry) => [
       entry.joined_name ? [changedField(entry), h("span", { class: "quiet" }, ` of ${entry.joined_name}`)] : changedField(entry),

@@ -232,6 +232,7 @@ export function linkOf(context, changed, discard) {
     show(now) {
       event = now;
       const { link } = now;
+      if (link && link.differs.length > 0) syncing.forget();
       update(place, link ? (link.state === "gone" ? gone(now, link) : linked(now, link)) : [push.element, numbers.element]);
       const [state, known] = [push.value(), numbers.value()];
       if (state) push.show(state);

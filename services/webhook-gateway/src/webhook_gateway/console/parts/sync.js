@@ -179,6 +179,12 @@ export function syncNow({ signal, admin }, { label, path, done, product = "peopl
       sync = null;
       render();
     },
+    /** Drop an outcome that later changes contradict. */
+    forget() {
+      if (asking) return;
+      sync = null;
+      render();
+    },
     get button() {
       return admin ? slot(button) : null;
     },
