@@ -550,6 +550,6 @@ class NewFeed(FeedState):
     """A feed whose address was made just now."""
 
     path: str = Field(
-        description="Path of the feed at this origin, shown this once. Whoever knows it can read the church's events "
+        description="Path of the feed at this origin, shown this once. Whoever knows it can read the events handed off "
         "without signing in, as `text/calendar`: keep it like a password. It replaces the address before.",
     )

@@ -177,7 +177,7 @@ async function view(context) {
         h(
           "div",
           { class: "row spread" },
-          linkStatus(event),
+          linkStatus(event, "Not linked"),
           h("span", { class: "quiet small" }, "Changed ", when(event.updated_at)),
         ),
         valuesOf(event),

@@ -49,7 +49,7 @@ async function listed(context) {
     },
     id: (/** @type {EventSummary} */ event) => event.id,
     href: (event) => at`/events/${event.id}`,
-    cells: (event) => [event.title, [extentOf(event), h("div", { class: "quiet small" }, repeatsOf(event))], event.location, linkStatus(event)],
+    cells: (event) => [event.title, [extentOf(event), h("div", { class: "quiet small" }, repeatsOf(event))], event.location, linkStatus(event, "Not linked")],
     file: downloads("/calendar/events.csv", { q, state }),
     follows: ["/calendar/events"],
     onFact: (fact) => {

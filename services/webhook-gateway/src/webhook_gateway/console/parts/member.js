@@ -28,11 +28,14 @@ export function nameAmong(member, members) {
 export const valuesOf = (values) =>
   h("dl", { class: "facts" }, ...FIELDS.flatMap((name) => [h("dt", {}, fieldName(name)), h("dd", {}, shown(values[name]) || "—")]));
 
-/** @param {{ link: { state: string, merged_with?: string | null } | null, active?: boolean, kept_out?: boolean }} record */
-export function linkStatus(record) {
+/**
+ * @param {{ link: { state: string, merged_with?: string | null } | null, active?: boolean, kept_out?: boolean }} record
+ * @param {string} [without] words for a record without a link
+ */
+export function linkStatus(record, without = "Only here") {
   if (record.kept_out) return status("calm", "Kept out of the sync");
   if (record.active === false) return status("calm", "Inactive");
-  if (!record.link) return status("calm", "Only here");
+  if (!record.link) return status("calm", without);
   return record.link.state === "gone"
     ? status("warn", record.link.merged_with ? "Merged in Planning Center" : "Gone in Planning Center")
     : status("good", "Linked", { icon: "link" });
