@@ -67,6 +67,8 @@ async def read_for(
     resources: Resources, organization_id: str, event_id: str, target: LinkInput | ComparisonQuery
 ) -> Read:
     """Read what an event is to be linked to; errors as `there.asking`. NotFound (404) for the event."""
+    async with resources.runtime.sessions() as session:
+        await events.find(session, organization_id, event_id)
     async with asking(resources, organization_id) as asked:
         return await _read(resources, asked, event_id, target)
 

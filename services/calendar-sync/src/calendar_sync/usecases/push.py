@@ -106,6 +106,7 @@ async def ask(
     session: AsyncSession, organization_id: str, event_id: str, user: UserIdentity, now: datetime
 ) -> EventSync:
     """*Push to Planning Center*. Conflict (409) if that is impossible, NotFound (404)."""
+    await events.find(session, organization_id, event_id)
     connection = await session.get(CalendarConnection, organization_id)
     if connection is None or connection.state != "connected":
         raise Conflict(NOT_CONNECTED, slug="not-connected")

@@ -12,6 +12,7 @@ from calendar_sync.domain.sentences import ASKING, LOOKS_AGAIN, NOT_CONNECTED
 from calendar_sync.storage import links
 from calendar_sync.storage.links import Owner
 from calendar_sync.storage.tables import CalendarConnection, EventLink, OccurrenceRow, Refresh
+from calendar_sync.usecases import events
 from calendar_sync.usecases.events import locked
 from contracts.http.calendar import EventSync
 from contracts.values import EVENT
@@ -62,6 +63,7 @@ REFRESHES: Final = Refreshes(
 
 async def sync_now(session: AsyncSession, organization_id: str, event_id: str, now: datetime) -> EventSync:
     """*Sync this event now*, also over what was put back here. Conflict (409) if that is impossible, NotFound (404)."""
+    await events.find(session, organization_id, event_id)
     connection = await session.get(CalendarConnection, organization_id)
     if connection is None or connection.state != "connected":
         raise Conflict(NOT_CONNECTED, slug="not-connected")
