@@ -24,7 +24,6 @@ from calendar_sync.domain.sentences import (
     BEING_CREATED,
     HANDED_OFF,
     LINKED,
-    NOT_CONNECTED,
     NOT_LINKED,
     NOT_PUSHED,
     PUSH_ENDED,
@@ -45,7 +44,7 @@ from calendar_sync.usecases.check import Check
 from calendar_sync.usecases.events import locked
 from calendar_sync.usecases.history import Cause
 from calendar_sync.usecases.linking import make
-from calendar_sync.usecases.refreshes import PUSH, REFRESHES, render
+from calendar_sync.usecases.refreshes import PUSH, REFRESHES, awake, render
 from calendar_sync.usecases.schedule import first_check, locked_connection
 from contracts.http.calendar import EventPush, EventSync
 from contracts.identity import UserIdentity
@@ -59,7 +58,7 @@ from synckit.creations import Creator, Made, create_once
 from synckit.errors import NotConnected
 from synckit.guard import guarded
 from synckit.history import REFRESH, Actor
-from synckit.refreshes import request, wake
+from synckit.refreshes import request
 
 _OCCURRENCE: Final = "occurrence"
 """Kind of a creation, beside `contracts.values.EVENT`."""
@@ -106,13 +105,7 @@ async def ask(
     session: AsyncSession, organization_id: str, event_id: str, user: UserIdentity, now: datetime
 ) -> EventSync:
     """*Push to Planning Center*. Conflict (409) if that is impossible, NotFound (404)."""
-    await events.find(session, organization_id, event_id)
-    connection = await session.get(CalendarConnection, organization_id)
-    if connection is None or connection.state != "connected":
-        raise Conflict(NOT_CONNECTED, slug="not-connected")
-    owner = Owner(organization_id, connection.pco_organization_id)
-    # The job comes before the event, as in its own steps.
-    await wake(session, REFRESHES, organization_id, urgent=True)
+    owner = await awake(session, organization_id, event_id)
     event, _ = await locked(session, organization_id, event_id, None)
     link = await links.of_event(session, owner, event.id)
     if link is not None and link.state == links.LINKED:
@@ -425,7 +418,7 @@ async def stop_all(session: AsyncSession, organization_id: str) -> None:
 
 
 async def _edited_since(session: AsyncSession, event: Event, push: Push) -> list[str]:
-    """What somebody may have changed here since the event was pushed; a check keeps only what differs there."""
+    """The parts that somebody may have changed here since the push. A check keeps those that differ there."""
     edits = select(Effect.field).where(
         Effect.organization_id == event.organization_id,
         Effect.kind == EVENT,

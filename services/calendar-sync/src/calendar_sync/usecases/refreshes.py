@@ -61,8 +61,10 @@ REFRESHES: Final = Refreshes(
 )
 
 
-async def sync_now(session: AsyncSession, organization_id: str, event_id: str, now: datetime) -> EventSync:
-    """*Sync this event now*, also over what was put back here. Conflict (409) if that is impossible, NotFound (404)."""
+async def awake(session: AsyncSession, organization_id: str, event_id: str) -> Owner:
+    """The connected organization, its worker woken for a person who waits. NotFound (404) for the event, Conflict (409)
+    without a connection.
+    """
     await events.find(session, organization_id, event_id)
     connection = await session.get(CalendarConnection, organization_id)
     if connection is None or connection.state != "connected":
@@ -70,6 +72,12 @@ async def sync_now(session: AsyncSession, organization_id: str, event_id: str, n
     owner = Owner(organization_id, connection.pco_organization_id)
     # The job comes before the event, as in its own steps.
     await wake(session, REFRESHES, organization_id, urgent=True)
+    return owner
+
+
+async def sync_now(session: AsyncSession, organization_id: str, event_id: str, now: datetime) -> EventSync:
+    """*Sync this event now*, also over what was put back here. Conflict (409) if that is impossible, NotFound (404)."""
+    owner = await awake(session, organization_id, event_id)
     event, _ = await locked(session, organization_id, event_id, None)
     link = await links.of_event(session, owner, event.id)
     if link is None:
