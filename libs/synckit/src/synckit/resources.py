@@ -1,4 +1,4 @@
-"""What a sync holds for as long as its process lives."""
+"""The resources that a sync holds for as long as its process lives."""
 
 from dataclasses import dataclass
 from datetime import timedelta

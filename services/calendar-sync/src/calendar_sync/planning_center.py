@@ -33,7 +33,7 @@ FIELDS: Final = {
     ),
     "Event": ("name", "summary", "description"),
 }
-"""What is read of a record, relationships included."""
+"""The fields that are read of a record, relationships included."""
 ONCE: Final = "None"
 """`recurrence` of a single date."""
 _TITLE: Final = 255
@@ -115,7 +115,7 @@ async def read_window(pco: PlanningCenter, window: Window) -> AsyncIterator[tupl
 
 
 async def search(pco: PlanningCenter, name: str | None, window: Window, *, limit: int) -> tuple[list[Met], bool]:
-    """What takes place within a stretch of time, by start, and whether there is more. `name`: a part of the event's."""
+    """The occurrences within a stretch of time, by start, and whether there is more. `name`: a part of the event's."""
     where = [Where("starts_at", window.ends, "lt"), Where("ends_at", window.begins, "gte")]
     if name:
         where.append(Where("event_name", f"%{name}%"))

@@ -1,4 +1,4 @@
-"""What a linked event is after reads of Planning Center: laws over any history, and single cases."""
+"""A linked event after reads of Planning Center: laws over any history, and single cases."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

@@ -273,7 +273,7 @@ class EventThere(Model):
 
 
 class EventsThere(Model):
-    """What Planning Center has, in the order of the first occurrence."""
+    """Events of Planning Center, in the order of their first occurrence."""
 
     items: tuple[EventThere, ...]
     """The events."""
@@ -309,7 +309,7 @@ class Suggestion(Model):
 
 
 class Suggestions(Model):
-    """What an event may be in Planning Center, the most likely first."""
+    """Candidates in Planning Center for an event, the most likely first."""
 
     items: tuple[Suggestion, ...]
     """The suggestions."""
@@ -325,7 +325,7 @@ class Suggested(Model):
 
 
 class ComparisonQuery(ListQuery):
-    """What is to be linked."""
+    """The links to make."""
 
     pco_event_id: PcoId
     """Id of the event in Planning Center."""
@@ -354,7 +354,7 @@ class ComparedOccurrence(Model):
 
 
 class Comparison(Model):
-    """What a link would overwrite here. Nothing in Planning Center changes."""
+    """The values here that a link would overwrite. Nothing in Planning Center changes."""
 
     pco_event_id: str
     """Id of the event in Planning Center."""
@@ -515,7 +515,7 @@ class EventChange(Model):
     outcome: str
     """The outcome, named as in the sync's numbers."""
     sentence: str
-    """What happened, in words."""
+    """The outcome in words."""
 
 
 class CalendarSettings(Model):

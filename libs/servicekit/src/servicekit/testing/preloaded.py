@@ -36,7 +36,7 @@ _LATE: Final = {
         "uvicorn.protocols.websockets.auto",
     ),
 }
-"""What a library imports only when it is used."""
+"""Modules that a library imports only when it is used."""
 
 
 # -- in the test's process ---------------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""What tests of every sync use: tokens on loan, and jobs worked off within a test."""
+"""Tools for the tests of every sync: tokens on loan, and jobs worked off within a test."""

@@ -32,7 +32,7 @@ ManyRead = Annotated[list[linking.Read | ServiceError] | ServiceError, Depends(_
 
 @router.get("/events/{event_id}/comparison")
 async def compare(event_id: str, query: Annotated[ComparisonQuery, Query()], user: User, wired: Wired) -> Comparison:
-    """What a link would overwrite here."""
+    """The values here that a link would overwrite."""
     return await linking.comparison(wired, user.organization_id, event_id, query)
 
 

@@ -1,4 +1,4 @@
-"""What Planning Center has: search and suggestions. Read while the caller waits, outside of a transaction."""
+"""Search in Planning Center, and suggestions. Both are read while the caller waits, outside of a transaction."""
 
 from typing import Annotated
 
@@ -29,5 +29,5 @@ async def suggested(query: Annotated[PageQuery, Query()], user: User, wired: Wir
 
 @router.get("/events/{event_id}/suggestions")
 async def suggested_for(event_id: str, user: User, wired: Wired) -> Suggestions:
-    """What one event may be."""
+    """Candidates for one event."""
     return await suggestions.of_event(wired, user.organization_id, event_id)

@@ -1,4 +1,4 @@
-"""What a link would overwrite: an event here and afterwards, side by side. Pure."""
+"""A comparison before linking: an event here and afterwards, side by side. Pure."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What differs."""
+    """The differences."""
 
     fields: tuple[FieldChange, ...]
     added: tuple[Moved, ...]

@@ -1,4 +1,4 @@
-"""What creating an event in Planning Center takes, and what its answers say. Pure."""
+"""The creation of an event in Planning Center: its bodies, and the meaning of refusals. Pure."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta

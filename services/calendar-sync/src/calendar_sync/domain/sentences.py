@@ -1,4 +1,4 @@
-"""What the Calendar says about links and syncs, in plain sentences."""
+"""Sentences of the Calendar about links and syncs."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What a linked event is after a read of Planning Center. Pure, and idempotent: taking over twice is taking over once.
+"""A linked event after a read of Planning Center. Pure, and idempotent: taking over twice is taking over once.
 
 A series becomes a list: Planning Center shows occurrences and no rule. An occurrence keeps its key for as long as
 Planning Center keeps its id, or shows another one with the same start.
@@ -22,7 +22,7 @@ LOCATION: Final = "location"
 DESCRIPTION: Final = "description"
 TIMES: Final = "times"
 KEPT: Final = (TITLE, LOCATION, DESCRIPTION, TIMES)
-"""What a person can restore: a check leaves it as it is."""
+"""The parts that a person can restore. A check leaves restored ones alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Taken:
 
     values: Whole
     note: str | None = None
-    """What the page says about it."""
+    """The sentence that the page shows about it."""
     vanished: bool = False
     """Whether an occurrence was taken out because the read does not show it."""
 
@@ -157,7 +157,7 @@ def _recognise(matches: Sequence[_Match], free: Sequence[Occurrence], zone: str,
 
 
 def differing(one: Whole, other: Whole) -> list[str]:
-    """What two states of an event do not share, as `KEPT` names it."""
+    """The parts in which two states of an event differ, as in `KEPT`."""
     found = [name for name in (TITLE, LOCATION, DESCRIPTION) if getattr(one, name) != getattr(other, name)]
     return found + ([TIMES] if (one.times, dates(one)) != (other.times, dates(other)) else [])
 

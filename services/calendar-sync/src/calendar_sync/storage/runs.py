@@ -1,4 +1,4 @@
-"""What the runs of Calendar are to `synckit`: syncs of all linked events."""
+"""The runs of Calendar as `synckit` takes them: syncs of all linked events."""
 
 from datetime import timedelta
 from typing import Final

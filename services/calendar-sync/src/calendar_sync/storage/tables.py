@@ -217,11 +217,11 @@ class EventLink(Base):
     """When it is looked for next, while it is missing or gone."""
     gone_at: Mapped[datetime | None]
     note: Mapped[str | None]
-    """What the last read could not take over, in a sentence."""
+    """The sentence about values that the last read could not take over."""
     from_feed: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     """Whether Planning Center has it from the church's feed, so that it is changed here alone."""
     kept: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), default=list)
-    """What a person restored (`domain.taking_over.KEPT`): a check leaves it."""
+    """The parts that a person restored (`domain.taking_over.KEPT`). A check leaves them alone."""
 
 
 class Push(Base):
@@ -243,11 +243,11 @@ class Push(Base):
     looked_at: Mapped[datetime]
     """When it was last looked for, while it is waited for."""
     note: Mapped[str | None]
-    """What keeps it from being linked by itself, in a sentence."""
+    """The sentence about the obstacle to linking it by itself."""
 
 
 class Creation(CreationColumns, Base):
-    """What is created in Planning Center for an event: the event itself, and each occurrence."""
+    """An intent to create an event, or one of its occurrences, in Planning Center."""
 
     __tablename__ = "creation"
     __table_args__ = (creation_key(), Index("ix_creation_event", "event_id"))

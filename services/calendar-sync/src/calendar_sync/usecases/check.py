@@ -86,7 +86,7 @@ class Check:
 
 @dataclass(slots=True)
 class _Found:
-    """What a window shows of an event."""
+    """An event as a window shows it."""
 
     event: Seen
     instances: list[SeenInstance] = field(default_factory=list)
@@ -186,7 +186,7 @@ async def _windows(one: Check, reads: Reads, wanted: set[str]) -> tuple[Shown, E
 
 
 def _of(link: EventLink, found: dict[str, _Found]) -> There | None:
-    """What a window shows of a link's target."""
+    """A link's target as a window shows it."""
     of_event = found.get(link.pco_event_id)
     if of_event is None:
         return None

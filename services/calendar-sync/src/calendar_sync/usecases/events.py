@@ -292,7 +292,7 @@ def _one(of: Whole, key: str) -> Occurrence:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Who changes an event, when and why."""
+    """The author, time and cause of a change."""
 
     actor: Actor
     now: datetime

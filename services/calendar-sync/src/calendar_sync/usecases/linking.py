@@ -92,7 +92,7 @@ async def _read(resources: Resources, asked: Asked, event_id: str, target: LinkI
 
 
 async def comparison(resources: Resources, organization_id: str, event_id: str, query: ComparisonQuery) -> Comparison:
-    """What a link would overwrite. NotFound (404) here or there."""
+    """The values that a link would overwrite. NotFound (404) here or there."""
     async with resources.runtime.sessions() as session:
         await events.find(session, organization_id, event_id)
     read = await read_for(resources, organization_id, event_id, query)
@@ -218,7 +218,7 @@ async def make(
 async def read_many(
     resources: Resources, organization_id: str, body: LinksInput
 ) -> list[Read | ServiceError] | ServiceError:
-    """What many events are to be linked to, in their order; one error about all."""
+    """The targets of many links, in their order; one error about all."""
     try:
         async with asking(resources, organization_id, patience=_PATIENCE_FOR_MANY) as asked:
             places = asyncio.Semaphore(_AT_ONCE)

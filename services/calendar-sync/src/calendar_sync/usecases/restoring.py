@@ -1,4 +1,4 @@
-"""What Planning Center overwrote is put back, and stays until somebody syncs the event by hand."""
+"""A value that Planning Center overwrote is put back, and stays until somebody syncs the event by hand."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -67,7 +67,7 @@ async def _entry(session: AsyncSession, event: Event, entry_id: UUID) -> Effect:
 
 
 async def _restored(session: AsyncSession, event: Event, before: Whole, entry: Effect) -> tuple[str, Whole]:
-    """What is kept from now on, and the event with it."""
+    """The part that is kept from now on, and the event with it."""
     if entry.field in KEPT:
         return entry.field, replace(before, **{entry.field: entry.before})
     if entry.field == OCCURRENCE and before.listed:

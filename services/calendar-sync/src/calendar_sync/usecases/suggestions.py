@@ -1,4 +1,4 @@
-"""What events here may be in Planning Center: one window is read, and compared day by day."""
+"""Candidates in Planning Center for events here: one window is read, and compared day by day."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ _WORDS: Final = {"Daily": "daily", "Weekly": "weekly", "Monthly": "monthly", "Ye
 
 
 async def of_event(resources: Resources, organization_id: str, event_id: str) -> Suggestions:
-    """What one event may be, the most likely first. NotFound (404)."""
+    """The candidates for one event, the most likely first. NotFound (404)."""
     now = resources.clock.now()
     async with resources.runtime.sessions() as session:
         event = await events.find(session, organization_id, event_id)
@@ -108,7 +108,7 @@ def _around(spans: Sequence[Span], zone: str) -> Window:
 
 
 async def _candidates(resources: Resources, asked: Asked, window: Window) -> list[Candidate]:
-    """What takes place there within the window and is linked to nothing here."""
+    """The occurrences there within the window that are linked to nothing here."""
     met = [one async for _, those in read_window(asked.pco, window) for one in those]
     async with resources.runtime.sessions() as session:
         links = await linked_to(session, asked.owner, [one.event.id for one in met])

@@ -87,7 +87,7 @@ def taken(before: Whole, link: EventLink, there: There, context: Context) -> tup
 
 
 def title_there(there: There) -> str | None:
-    """What Planning Center calls it."""
+    """The title in Planning Center."""
     return (there.instances[0].name if there.one and there.instances else None) or there.event.name
 
 
