@@ -85,7 +85,7 @@ async function add(context) {
     "/events",
     time_zone && isZone(time_zone) ? time_zone : undefined,
   );
-  context.main.append(title, h("p", { class: "quiet" }, "Added here. Planning Center does not get it."), made.form);
+  context.main.append(title, h("p", { class: "quiet" }, "The event is added here. Planning Center does not have it until you push it there."), made.form);
 }
 
 /** @param {Context} context */

@@ -17,7 +17,7 @@ export function feedOf({ signal }) {
     class: "stack tight",
     load: () => get("/calendar/feed", undefined, signal),
     render: (/** @type {FeedState | NewFeed} */ state) => [
-      h("p", {}, "The calendar feed has the events of this church that were pushed, and that Planning Center did not let be created. Whoever knows its address can read them without signing in: keep it like a password."),
+      h("p", {}, "The calendar feed has the events of this church that you pushed and Planning Center did not let us create. Whoever knows its address can read them without signing in: keep it like a password."),
       "path" in state ? shownOnce(location.origin + state.path) : null,
       h("p", { key: "state", class: "quiet" }, ...stateOf(state)),
       h(

@@ -150,7 +150,7 @@ export function linkOf(context, changed, discard) {
 
   async function stopWaiting() {
     await remove(`${path}/push`);
-    announce("It is no longer waited for. Nothing was changed in Planning Center.");
+    announce("We no longer look for this event. Nothing was changed in Planning Center.");
     await push.reload();
     refocus();
   }
