@@ -92,8 +92,11 @@ def test_what_a_killed_launcher_left_is_ended_by_the_next(tmp_path: Path) -> Non
     lines = Lines()
     book = ProcessBook(tmp_path / "processes.json")
     # Started without the kernel's parent-death signal, as on systems without it.
-    argv = [sys.executable, "-c", "import time; time.sleep(600)", "ours"]
-    left = subprocess.Popen(argv)
+    argv = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)", "ours"]
+    left = subprocess.Popen(argv, stdout=subprocess.PIPE)
+    # Its command line is empty for a moment after Popen has returned, while the kernel replaces the program.
+    assert left.stdout is not None
+    assert left.stdout.readline() == b"up\n"
     book.note("left", left.pid, argv)
     # The pid of this process with another command line, like a reused pid.
     book.note("recycled", os.getpid(), ["python", "-m", "people_sync"])
