@@ -13,7 +13,7 @@ TIMES ?= 10
 MINUTES ?= 30
 HISTORIES ?= 0
 # Stages at the same time, at most: a fourth and further ones begin only while the processors have time for them.
-AT_ONCE ?= 3
+AT_ONCE ?= 4
 
 # Services start hundreds of times in a test run: their modules are compiled once.
 export PYTHONDONTWRITEBYTECODE :=
@@ -135,14 +135,15 @@ e2e-stories:
 	@$(PYTEST) -q tests/e2e -m "not browser" $(CALLS:%=--ignore=%)
 
 # Chromium from Debian's packages; on other systems any `chromium` in the path will do.
+CHROMIUM := command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null
 browser: $(INSTALLED) ## the stories in Chromium
 	@mkdir -p $(REPORTS)
-	@if ! command -v chromium >/dev/null && [ "$${CI:-}" = true ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "Chromium is missing: apt-get install chromium"; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	@if ! { $(CHROMIUM); } && [ "$${CI:-}" = true ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Chromium is missing: apt-get install chromium-headless-shell"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null; \
 	fi
-	@if ! command -v chromium >/dev/null; then \
-		$(call skip,browser,Chromium is not installed: run \`apt-get install chromium\` as root first); \
+	@if ! { $(CHROMIUM); }; then \
+		$(call skip,browser,Chromium is not installed: run \`apt-get install chromium-headless-shell\` as root first); \
 	else \
 		if command -v npm >/dev/null; then $(NODE_MODULES); fi; \
 		$(PYTEST) tests/e2e -m browser; \
@@ -157,6 +158,7 @@ flaky: $(INSTALLED) ## tests again and again beside a load of both cores: make f
 
 soak: $(INSTALLED) ## exhaustive forms, bounded: make soak MINUTES=30 HISTORIES=100000
 	@$(BIN)/python -m local_stack.soak --minutes="$(MINUTES)" --crashes=$(filter %/test_crashes.py,$(LONG_FILES)) \
+		$(patsubst %,--kinds=%,$(filter %/test_crashes.py %/test_plan_crashes.py %/test_undo_crashes.py,$(LONG_FILES))) \
 		--refreshes=$(filter %/test_refresh_crashes.py,$(LONG_FILES)) \
 		--told=tests/e2e/test_histories.py --histories="$(HISTORIES)" \
 		services/people-sync/tests/unit/test_merge_laws.py services/people-sync/tests/unit/test_writes.py services/conflict-service/tests/unit/test_histories.py

@@ -31,10 +31,8 @@ Windows = Callable[[str], Page]
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Chromium from the system's packages."""
-    path = shutil.which("chromium")
-    assert path is not None
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
+        browser = playwright.chromium.launch(executable_path=_installed(), args=QUIET)
         yield browser
         browser.close()
 
@@ -43,11 +41,16 @@ def chromium() -> Iterator[Browser]:
 def with_back_cache(browser: Browser) -> Iterator[Browser]:
     """Another Chromium with the back/forward cache, which Playwright turns off."""
     ignored = ["--disable-back-forward-cache"]
-    usual = browser.browser_type.launch(
-        executable_path=shutil.which("chromium"), args=QUIET, ignore_default_args=ignored
-    )
+    usual = browser.browser_type.launch(executable_path=_installed(), args=QUIET, ignore_default_args=ignored)
     yield usual
     usual.close()
+
+
+def _installed() -> str:
+    """Chromium without a window's parts, which computes a third less, or the whole one."""
+    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    assert path is not None
+    return path
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """Exhaustive forms of tests, for a given time.
 
-    python -m local_stack.soak --minutes=30 --crashes=FILE --refreshes=FILE --told=FILE FILE...
+    python -m local_stack.soak --minutes=30 --crashes=FILE --kinds=FILE --refreshes=FILE --told=FILE FILE...
 
-A quarter of the time kills a process at successive instants of a run over 5,000 people, another quarter at every
-instant of single syncs. The other half consists of rounds: long histories of pure functions, and histories of families
-on the whole stack, both drawn anew each time. With `--histories=100000` rounds of the latter continue past the time
-until that many were run. Prints each seed and every failure's output, and continues after a failure.
+First a process is killed on both sides of every kind of call and commit, of which `make test` takes a part. A quarter
+of the time kills it at successive instants of a run over 5,000 people, another quarter at every instant of single
+syncs. The rest consists of rounds: long histories of pure functions, and histories of families on the whole stack, both
+drawn anew each time. With `--histories=100000` rounds of the latter continue past the time until that many were run.
+Prints each seed and every failure's output, and continues after a failure.
 """
 
 import argparse
@@ -42,6 +43,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, required=True, help="how long")
     parser.add_argument("--seed", type=int, default=None, help="of the first round; drawn and said if left out")
     parser.add_argument("--crashes", required=True, help="the file with the crash tests")
+    parser.add_argument("--kinds", required=True, action="append", help="a file with crashes at every kind of instant")
     parser.add_argument("--refreshes", required=True, help="the file with those of syncs of one record")
     parser.add_argument("--told", required=True, help="the file whose histories are told on the whole stack")
     parser.add_argument("--histories", type=int, default=0, help="how many of those at least")
@@ -52,6 +54,7 @@ def main() -> int:
     large = [asked.crashes, "-k", "large_church"]
     every = [asked.refreshes, "-k", "every_kind"]
     ended = [
+        *(tried(f"crashes at every kind: {one}", [one, "-k", "every_kind"], SOAK_SECONDS=1) for one in asked.kinds),
         tried(f"crashes, seed {seed}", large, SOAK_SECONDS=asked.minutes * 15, SOAK_SEED=seed),
         tried(f"crashes of syncs of one, seed {seed}", every, SOAK_SECONDS=asked.minutes * 15, SOAK_SEED=seed),
     ]

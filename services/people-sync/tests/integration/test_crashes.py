@@ -49,7 +49,7 @@ LARGE: Final = 5000 if SOAK_SECONDS else 600
 LARGE_KILLS: Final = max(6, int(SOAK_SECONDS / 6))
 SEED: Final = int(os.environ.get("SOAK_SEED", "8"))
 """Of the instants: the kills are the same in every run."""
-COPIES: Final = 220
+COPIES: Final = 500 if SOAK_SECONDS else 220
 STORIES: Final = {"full": "sync", "incremental": "sync", "proof": "proof"}
 """The purpose of each; a proof writes nothing, and the run after it everything."""
 

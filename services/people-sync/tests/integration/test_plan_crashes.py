@@ -1,5 +1,6 @@
 """People-sync killed around every kind of call and commit of an approved plan: the plan is carried out exactly once."""
 
+import os
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -10,10 +11,10 @@ from sync_harness.crashing import (
     Kill,
     all_of,
     die,
+    drawn,
     ended_as,
     failure_of,
     ground,
-    is_write,
     kills_around,
     left_behind,
     undisturbed,
@@ -27,8 +28,13 @@ from servicekit.testing import Databases, KeyRing
 from synckit.runs import open_run
 from synckit.testing.lender import Lender
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200)]
-COPIES: Final = 120
+SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
+"""`make soak`: at every kind of instant."""
+SEED: Final = int(os.environ.get("SOAK_SEED", "8"))
+MOST: Final = 30
+"""Kills in a test run: `test_crashes` has the kinds of the push too, and those after reads."""
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200 + SOAK_SECONDS)]
+COPIES: Final = 300 if SOAK_SECONDS else 60
 
 
 async def _planned(site: Site) -> None:
@@ -105,8 +111,8 @@ async def test_killed_around_every_kind_of_call_and_commit_of_a_plan(
 
                 return await failure_of(story, kill, copy, through())
 
-        # `test_crashes` covers kills after reads.
-        kinds = {(what, kind) for what, kind in expected.kinds if what != "answer" or is_write(kind)}
-        work = [("plan", kill) for kill in kills_around(kinds, thorough=False)]
-        failures = await all_of(work, killed)
+        kills = kills_around(expected.kinds, thorough=bool(SOAK_SECONDS))
+        if not SOAK_SECONDS:
+            kills = drawn([kill for kill in kills if kill.what != "answer"], "change", most=MOST, seed=SEED)
+        failures = await all_of([("plan", kill) for kill in kills], killed)
     assert not failures, "\n\n".join(failures)

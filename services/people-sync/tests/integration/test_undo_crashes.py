@@ -7,7 +7,6 @@ undisturbed, and nothing is written twice.
 
 import asyncio
 import os
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from sync_harness.crashing import (
     all_of,
     carried_on,
     die,
+    drawn,
     failure_of,
     ground,
     kills_around,
@@ -65,7 +65,7 @@ async def prepared(
     url = await databases.create("people_sync")
     rows = await left_behind(folder, url, kafka_server, keys, lender, _sync_everything)
     await in_one_transaction(url, _undo_it)
-    async with ground(folder, rows, kafka_server, keys, lender, copies=100) as made:
+    async with ground(folder, rows, kafka_server, keys, lender, copies=300 if SOAK_SECONDS else 40) as made:
         yield Prepared(made, url)
 
 
@@ -142,9 +142,6 @@ async def test_killed_around_every_kind_of_call_and_commit(prepared: Prepared) -
             return await failure_of(story, kill, copy, through())
 
     kills = kills_around(expected.kinds, thorough=bool(SOAK_SECONDS))
-    of_undo = [kill for kill in kills if kill.what.endswith("commit") and "change" in kill.kind]
-    others = [kill for kill in kills if kill not in of_undo]
-    random.Random(SEED).shuffle(others)
-    chosen = kills if SOAK_SECONDS else of_undo + others[: max(0, MOST - len(of_undo))]
+    chosen = kills if SOAK_SECONDS else drawn(kills, "change", most=MOST, seed=SEED)
     failures = await all_of([("undo", kill) for kill in chosen], one, at_once=4)
     assert not failures, "\n\n".join(failures)

@@ -5,6 +5,7 @@ An undisturbed story gives the kinds of instants. Each kind is hit by SIGKILL on
 
 import asyncio
 import logging
+import random
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -65,20 +66,30 @@ class Undisturbed:
 
 
 def kills_around(kinds: Iterable[tuple[str, str]], *, thorough: bool) -> list[Kill]:
-    """Kills for each kind: before a write arrives and after it took effect unanswered; after a read.
+    """Kills for each kind: around a write, after a read, around a commit. `thorough`: on both sides of everything.
 
-    At every kind of commit: alternately before and after it. `thorough`: both.
+    Otherwise a creation has both, since it arrived or not is what a repetition hangs on; other calls that change
+    something, and commits, are killed alternately before and after they took effect.
     """
     kills = []
-    sides = cycle(["before commit", "after commit"])
+    commits, calls = cycle(["before commit", "after commit"]), cycle(["before call", "during call"])
     for kind in sorted({kind for what, kind in kinds if what.endswith(" commit")} - BY_CHANCE):
-        kills += [Kill(what, kind) for what in (("before commit", "after commit") if thorough else (next(sides),))]
+        kills += [Kill(what, kind) for what in (("before commit", "after commit") if thorough else (next(commits),))]
     for kind in sorted(kind for what, kind in kinds if what == "answer"):
         if thorough:
             kills += [Kill(what, kind) for what in ("before call", "during call", "answer")]
+        elif kind.startswith("POST "):
+            kills += [Kill(what, kind) for what in ("before call", "during call")]
         else:
-            kills += [Kill(what, kind) for what in (("before call", "during call") if is_write(kind) else ("answer",))]
+            kills.append(Kill(next(calls) if is_write(kind) else "answer", kind))
     return kills
+
+
+def drawn(kills: list[Kill], own: str, *, most: int, seed: int) -> list[Kill]:
+    """Kills at commits whose kind contains `own`, and others by draw up to `most` in all."""
+    always = [kill for kill in kills if kill.what.endswith(" commit") and own in kill.kind]
+    others = [kill for kill in kills if kill not in always]
+    return always + random.Random(seed).sample(others, min(len(others), max(0, most - len(always))))
 
 
 def is_write(kind: str) -> bool:
