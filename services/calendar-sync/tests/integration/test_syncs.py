@@ -76,8 +76,10 @@ async def test_a_sync_of_all_stops_safely_and_waits_for_planning_center(linked: 
     await pair(linked, "Retreat", 12)
     run = await linked.here.call("POST", "/runs", status=202)
     stopped = await linked.here.call("POST", f"/runs/{run['id']}/stop", status=202)
-    assert stopped["state"] == "stopped"
+    assert (stopped["state"], stopped["counts"]) == ("stopped", {"not_done": 1})
     assert "Stopped safely" in stopped["message"]
+    (rest,) = (await linked.here.call("GET", f"/runs/{run['id']}/changes?outcome=not_done"))["items"]
+    assert rest["title"] == "Retreat"
     run = await linked.here.call("POST", "/runs", status=202)
     linked.control.set_calendar_role(linked.there.id, linked.there.admin_id, "No Access")
     await linked.work()

@@ -26,10 +26,11 @@ OUTCOMES: Final[Mapping[str, str]] = {
     GONE: "It was deleted in Planning Center. The event stays here, without its link.",
     NOT_LINKED: "This event is not linked to Planning Center, so there was nothing to sync.",
     REJECTED: "Planning Center's answer about this event could not be read. Nothing was changed.",
-    NOT_DONE: "The sync ended before this event.",
+    NOT_DONE: "The sync ended before this event. The next check, or the next sync, reads it.",
     LATER: "Planning Center did not answer about this event. The next check reads it again.",
 }
 
+STOPPED: Final = "Stopped safely. What was done stays. The next check, or the next sync, reads the other events."
 ASKING: Final = "Asking Planning Center."
 LOOKS_AGAIN: Final = "Planning Center does not show it yet. We look again."
 DISCONNECTED: Final = "Planning Center Calendar was disconnected, so nothing was synced. The links are kept."
@@ -62,6 +63,9 @@ NO_DATE: Final = "Planning Center has no date for this event, so the dates here 
 UNREADABLE_DATES: Final = (
     "Planning Center has a date for this event that cannot be, such as an end before the start. It was left out: "
     "correct it in Planning Center."
+)
+ONE_OF_A_SERIES: Final = (
+    "This event repeats in Planning Center. Only this one date of it is linked: its other dates change nothing here."
 )
 MORE_THAN_A_LIST: Final = (
     f"Planning Center has more than {LARGEST_SERIES} dates for this event. The {LARGEST_SERIES} nearest to today are "

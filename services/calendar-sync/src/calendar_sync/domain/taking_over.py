@@ -13,7 +13,7 @@ from typing import Final
 from calendar_sync.domain.changes import OCCURRENCE, Whole
 from calendar_sync.domain.events import MOST_OWN_BYTES, Occurrence, Span, Times, key_of, occurrences
 from calendar_sync.domain.planning_center import Seen, SeenInstance, span_of
-from calendar_sync.domain.sentences import MORE_THAN_A_LIST, NO_DATE, UNREADABLE_DATES
+from calendar_sync.domain.sentences import MORE_THAN_A_LIST, NO_DATE, ONE_OF_A_SERIES, UNREADABLE_DATES
 from calendar_sync.domain.zones import local_time
 from contracts.http.calendar import LARGEST_SERIES
 
@@ -89,7 +89,8 @@ def _single(before: Whole, readable: Sequence[_Match], zone: str) -> Taken:
     times = Times(readable[0].span, zone)
     (only,) = occurrences(times)
     own = replace(only, pco_instance_id=readable[0].instance.id)
-    return Taken(replace(before, times=times, occurrences=(own,), listed=False))
+    note = ONE_OF_A_SERIES if readable[0].instance.repeats else None
+    return Taken(replace(before, times=times, occurrences=(own,), listed=False), note)
 
 
 def _list(before: Whole, there: There, readable: list[_Match], zone: str, now: datetime) -> Taken:

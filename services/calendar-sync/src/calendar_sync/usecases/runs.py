@@ -1,6 +1,6 @@
 """*Sync all linked events*: started, stopped, looked up; and the work of one."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
@@ -13,7 +13,7 @@ from calendar_sync.domain.sentences import LATER, OUTCOMES
 from calendar_sync.resources import Resources
 from calendar_sync.storage import links
 from calendar_sync.storage.links import Owner
-from calendar_sync.storage.runs import RUNS
+from calendar_sync.storage.runs import RUNS, name_the_rest
 from calendar_sync.storage.tables import CalendarConnection, Change, Event, EventLink, Run
 from calendar_sync.usecases.check import Check, Told, check, zone_for
 from calendar_sync.usecases.history import Cause
@@ -37,8 +37,6 @@ from synckit.report import Report, reporting
 from synckit.requests import Requests, pace_of
 
 KIND: Final = "calendar"
-_AT_ONCE: Final = 1_000
-"""Events of one statement."""
 _LISTS_GONE: Final = (
     "This sync was long ago: its numbers are kept, but no longer its lists. Look into the history of the event instead."
 )
@@ -170,9 +168,7 @@ async def _finish(one: Check, requests: Requests) -> None:
     job, now = one.job, one.resources.clock.now()
     async with job.transaction() as session:
         connection = await session.get_one(CalendarConnection, job.organization_id, with_for_update=True)
-        those = [link for link in await links.all_of(session, one.owner) if link.state == links.LINKED]
-        for batch in (those[begin : begin + _AT_ONCE] for begin in range(0, len(those), _AT_ONCE)):
-            await _leave_for_later(session, job, batch)
+        await name_the_rest(session, job.id, LATER)
         if connection.pco_organization_id == one.owner.pco_organization_id:
             await conclude(session, connection, one, now)
             connection.role_missing = False
@@ -195,20 +191,3 @@ async def _noting_a_missing_role(job: JobContext, owner: Owner) -> AsyncIterator
             if connection is not None:
                 connection.role_missing = True
         raise
-
-
-async def _leave_for_later(session: AsyncSession, job: JobContext, those: Sequence[EventLink]) -> None:
-    """Name events that were not read; those that were done have a row already."""
-    rows = [
-        {
-            "organization_id": job.organization_id,
-            "run_id": job.id,
-            "kind": EVENT,
-            "record_id": link.event_id,
-            "name": link.title_there,
-            "outcome": LATER,
-            "sentence": OUTCOMES[LATER],
-        }
-        for link in those
-    ]
-    await session.execute(insert(Change).values(rows).on_conflict_do_nothing())
