@@ -170,8 +170,16 @@ def test_a_month_by_keys(page: Page, ours: Church) -> None:
     expect(page.get_by_role("heading", name="Baptism 14", level=1)).to_be_visible()
     page.go_back()
     expect(dialog.get_by_role("listitem")).to_have_count(8)
-    page.keyboard.press("Escape")
-    expect(page).not_to_have_url(re.compile("day="))
+    # Who adds no event after all is back at the day.
+    tab_until(page, dialog.get_by_role("link", name="Add an event on this day")).press("Enter")
+    expect(page.get_by_role("heading", name="Add an event", level=1)).to_be_focused()
+    expect(page.get_by_label("Starts")).to_have_value("2099-04-12T09:00")
+    expect(page.get_by_role("link", name="Back to the month")).to_be_visible()
+    tab_to(page, "link", "Cancel").press("Enter")
+    expect(grid).to_be_visible()
+    expect(easter.get_by_role("button").first).to_be_focused()
+    expect(page).to_have_url(re.compile("view=month&month=2099-04&zone=America"))
+    expect(page).not_to_have_url(re.compile("(day|at)="))
     page.get_by_role("button", name="Today").press("Enter")
     expect(page.get_by_role("gridcell").get_by_role("button", name=re.compile(", today, "))).to_have_count(1)
 

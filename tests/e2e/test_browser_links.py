@@ -297,6 +297,52 @@ def test_all_linked_events_are_synced(page: Page, town_of: Town, window_of: Wind
     expect(section(staff).get_by_role("button")).to_have_count(0)
 
 
+def test_settings_of_the_calendar(page: Page, town_of: Town, window_of: Windows) -> None:
+    page.goto("/")
+    tab_to(page, "link", "Calendar settings").press("Enter")
+    expect(page.get_by_role("heading", name="Settings of the Calendar sync")).to_be_focused()
+    minutes = page.get_by_role("spinbutton", name="Minutes between two checks")
+    typed(minutes, "500")
+    minutes.press("Enter")
+    assert minutes.evaluate("input => input.validity.rangeOverflow")
+    typed(minutes, "7")
+    asked: list[str] = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.get_by_role("link", name="Integrations").last.press("Enter")
+    assert asked == ["What you typed is not saved. Leave without saving it?"]
+    expect(minutes).to_have_value("7")
+    page.route("**/calendar/settings", lambda route: route.abort())
+    minutes.press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(minutes).to_have_value("7")
+    accessible(page)
+    page.unroute("**/calendar/settings")
+    minutes.press("Enter")
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_text("Checked every 7 min")).to_be_visible()
+    assert town_of.here.get("/calendar/settings") == {"poll_minutes": 7}
+    feed = page.get_by_role("region", name="Private calendar feed")
+    expect(feed).to_contain_text("There is no address yet")
+    tab_to(page, "button", "Make an address").press("Enter")
+    address = feed.get_by_role("textbox", name="Address of the calendar feed")
+    expect(address).to_have_value(re.compile(r"^http.*/calendar/feeds/.*\.ics$"))
+    accessible(page)
+    shot(page, "calendar-settings")
+    staff = window_of("Sam")
+    staff.goto("/settings/calendar")
+    expect(staff.get_by_role("spinbutton", name="Minutes between two checks")).to_be_disabled()
+    expect(staff.get_by_role("region", name="Private calendar feed")).to_contain_text(re.compile("Made.*by Ada"))
+    expect(staff.get_by_role("main").get_by_role("button")).to_have_count(0)
+    accessible(staff)
+    shot(staff, "calendar-settings-staff")
+    tab_to(page, "button", "Revoke the address").press("Enter")
+    tab_until(page, page.get_by_role("dialog").get_by_role("button", name="Revoke the address")).press("Enter")
+    expect(feed).to_contain_text("Revoked")
+    expect(address).to_have_count(0)
+    town_of.here.call("PATCH", "/calendar/settings", json={"poll_minutes": 5})
+
+
 def test_unlinked_both_stay(page: Page, town_of: Town) -> None:
     event = town_of.event("Quilting")
     page.goto(f"/events/{event['id']}")

@@ -944,7 +944,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _route(
         CALENDAR_SYNC,
-        "admin",
+        "staff",
         "GET",
         "/calendar/feed",
         "Whether the private iCal feed has an address, and who reads it",

@@ -1,4 +1,4 @@
-"""The private iCal feed: its address for administrators, its content for webhook-gateway."""
+"""The private iCal feed: its state, its address for administrators, its content for webhook-gateway."""
 
 from typing import Annotated, Final
 
@@ -13,7 +13,7 @@ from contracts.http.calendar import FeedState, NewFeed
 from contracts.values import WEBHOOK_GATEWAY
 from servicekit.db.sessions import Session
 from servicekit.http.answers import KeyedRoute
-from servicekit.http.auth import Admin, service_identity
+from servicekit.http.auth import Admin, User, service_identity
 
 CALENDAR_TYPE: Final = "text/calendar; charset=utf-8"
 Gateway = Annotated[str, Depends(service_identity({WEBHOOK_GATEWAY}))]
@@ -23,7 +23,7 @@ readers = APIRouter(include_in_schema=False)
 
 
 @router.get("")
-async def get_feed(user: Admin, session: Session) -> FeedState:
+async def get_feed(user: User, session: Session) -> FeedState:
     """Whether there is a feed."""
     return await feeds.state(session, user.organization_id)
 

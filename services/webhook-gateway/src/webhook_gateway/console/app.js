@@ -36,6 +36,7 @@ const PAGES = [
   [/^\/runs\/([^/]+)$/, "/integrations", "Sync", () => import("./pages/run.js")],
   [/^\/proof$/, "/integrations", "Proof of sync", () => import("./pages/proof.js")],
   [/^\/settings$/, "/integrations", "Settings", () => import("./pages/settings.js")],
+  [/^\/settings\/calendar$/, "/integrations", "Calendar settings", () => import("./pages/calendar_settings.js")],
   [/^\/people$/, "/people", "People", () => import("./pages/people.js")],
   [/^\/people\/erased$/, "/people", "Erased people", () => import("./pages/erased.js")],
   [/^\/people\/([^/]+)$/, "/people", "Person", () => import("./pages/member.js")],

@@ -766,6 +766,10 @@ export interface EventChange {
   sentence: string;
 }
 
+export interface CalendarSettings {
+  poll_minutes: number;
+}
+
 export interface FeedState {
   active: boolean;
   created_at: string | null;

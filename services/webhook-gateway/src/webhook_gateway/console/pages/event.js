@@ -1,6 +1,6 @@
 // One event: its values, occurrences and history; add, edit, delete.
 
-import { at, get, patch, post, remove } from "../api.js";
+import { at, get, patch, post, remove, search } from "../api.js";
 import { follow } from "../live.js";
 import { announce, h } from "../parts/dom.js";
 import { OVERWRITTEN, eventOf, inOrder, inWords, isLinked, isOver, isSeries, repeatsOf, ruledStart } from "../parts/event.js";
@@ -65,7 +65,9 @@ const datesAreTheirs = (event) => isLinked(event) && event.listed;
 
 /** @param {Context} context */
 async function add(context) {
-  const title = heading("Add an event", h("a", { href: "/events" }, "All events"));
+  const [day, month, zone] = ["day", "month", "zone"].map((name) => context.query.get(name));
+  const back = month ? `/events${search({ view: "month", month, zone, at: day })}` : "/events";
+  const title = heading("Add an event", h("a", { href: back }, month ? "Back to the month" : "All events"));
   if (!context.admin) {
     context.main.append(title, h("p", {}, "Administrators add events. Nothing was changed; ask one of them."));
     return;
@@ -82,7 +84,7 @@ async function add(context) {
       announce(`${event.title} was added.`);
       context.go(at`/events/${event.id}`, { replace: true });
     },
-    "/events",
+    back,
     time_zone && isZone(time_zone) ? time_zone : undefined,
   );
   context.main.append(title, h("p", { class: "quiet" }, "The event is added here. Planning Center does not have it until you push it there."), made.form);

@@ -61,7 +61,7 @@ export function show(context) {
       "Integrations",
       h("a", { href: "/runs" }, "Sync history"),
       h("a", { href: "/proof" }, "Proof of sync"),
-      h("a", { href: "/settings" }, "Settings"),
+      h("a", { href: "/settings" }, "People settings"),
     ),
     said,
     cards.element,
@@ -306,6 +306,7 @@ function card(context, card, connections, people, said, reload) {
             ? `Was connected with ${card.pco_organization_name}. ${product === "people" ? "Connecting it again links everybody as before, and adds nobody twice." : "Connecting it again finds the linked events as before."}`
             : `This church belongs to ${card.pco_organization_name} in Planning Center: choose it there.`,
         ),
+      product === "calendar" && card.generation > 0 && h("p", {}, h("a", { href: "/settings/calendar" }, "Calendar settings")),
     ],
     product === "people" && !unconnected ? [people.conflicts.element, people.numbers.element] : null,
     product === "calendar" && live ? people.calendar.element : null,

@@ -1,9 +1,9 @@
 // Settings of the People sync.
 
-import { get, patch } from "../api.js";
+import { get } from "../api.js";
 import { h } from "../parts/dom.js";
-import { field, heading, run as work } from "../parts/look.js";
-import { differing } from "../parts/member.js";
+import { field, heading } from "../parts/look.js";
+import { settingsForm } from "../parts/settings_form.js";
 
 /** @typedef {import("../types.d.ts").PeopleSettings} PeopleSettings */
 
@@ -33,40 +33,17 @@ export async function show(context) {
       h("span", { class: "hint quiet small", id: `${name}-hint` }, hint),
     );
 
-  const read = () => {
-    const data = new FormData(form);
-    return {
-      ...(data.has("first_match") ? { first_match: data.get("first_match") } : {}),
-      merge_different_fields: data.has("merge_different_fields"),
-      threshold_percent: Number(data.get("threshold_percent")),
-      threshold_minimum: Number(data.get("threshold_minimum")),
-      schedule_hours: Number(data.get("schedule_hours")),
-      inactivate_deleted: data.has("inactivate_deleted"),
-    };
-  };
-  /** Show saved values, including changes made elsewhere. @param {PeopleSettings} saved */
-  function fill(saved) {
-    for (const [name, value] of Object.entries(saved)) {
-      const control = /** @type {HTMLInputElement | RadioNodeList} */ (form.elements.namedItem(name));
-      if (control instanceof HTMLInputElement && control.type === "checkbox") control.checked = value;
-      else control.value = String(value);
-    }
-    unchosen.hidden = saved.first_match !== null;
-  }
+  /** @param {FormData} data */
+  const read = (data) => ({
+    ...(data.has("first_match") ? { first_match: data.get("first_match") } : {}),
+    merge_different_fields: data.has("merge_different_fields"),
+    threshold_percent: Number(data.get("threshold_percent")),
+    threshold_minimum: Number(data.get("threshold_minimum")),
+    schedule_hours: Number(data.get("schedule_hours")),
+    inactivate_deleted: data.has("inactivate_deleted"),
+  });
   const unchosen = h("p", { class: "quiet small", hidden: settings.first_match !== null }, "Not chosen yet: the first sync that finds different details asks you, with examples.");
-  const form = h(
-    "form",
-    {
-      class: "card",
-      onsubmit: (/** @type {SubmitEvent} */ event) => {
-        event.preventDefault();
-        void work(form, async () => {
-          fill(await patch("/people/settings", differing(read(), untouched)));
-          untouched = read();
-          said.textContent = "Saved. The next sync uses these settings.";
-        });
-      },
-    },
+  const fields = [
     h(
       "fieldset",
       { class: "stack tight" },
@@ -105,12 +82,15 @@ export async function show(context) {
       h("legend", {}, "When a person is deleted here"),
       check("inactivate_deleted", "Make the person inactive in Planning Center", "Otherwise nothing changes there. Nobody is ever deleted in Planning Center."),
     ),
-    admin ? h("div", { class: "row" }, h("button", { class: "primary" }, "Save settings")) : h("p", { class: "quiet" }, "An administrator can change these."),
+  ];
+  main.append(
+    heading("Settings of the People sync", h("a", { href: "/integrations" }, "Integrations")),
+    settingsForm(context, {
+      path: "/people/settings",
+      fields,
+      read,
+      saved: "Saved. The next sync uses these settings.",
+      filled: (/** @type {PeopleSettings} */ { first_match }) => (unchosen.hidden = first_match !== null),
+    }),
   );
-  const said = h("p", { class: "quiet", role: "status" });
-  form.append(said);
-  main.append(heading("Settings of the People sync", h("a", { href: "/integrations" }, "Integrations")), form);
-  /** @type {Record<string, unknown>} */
-  let untouched = read();
-  context.keep(() => admin && Object.keys(differing(read(), untouched)).length > 0);
 }

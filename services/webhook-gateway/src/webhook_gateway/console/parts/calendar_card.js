@@ -53,6 +53,7 @@ export function calendarPart(context) {
         admin ? action("Sync all linked events", async () => context.go(at`/events/syncs/${(await post("/calendar/runs")).id}`), { key: "sync", class: "primary", disabled: !known.connected || known.linked === 0 }) : null,
         h("a", { href: "/events/suggestions" }, "Suggested links"),
         h("a", { href: "/events/syncs" }, "Syncs of linked events"),
+        h("a", { href: "/settings/calendar" }, "Calendar settings"),
       ),
     ],
   });

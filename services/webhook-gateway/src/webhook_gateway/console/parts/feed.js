@@ -9,23 +9,25 @@ import { part } from "./part.js";
 /** @typedef {import("../types.d.ts").FeedState} FeedState */
 /** @typedef {import("../types.d.ts").NewFeed} NewFeed */
 
-/** @param {import("../app.js").Context} context of an administrator */
-export function feedOf({ signal }) {
+/** @param {import("../app.js").Context} context */
+export function feedOf({ signal, admin }) {
   /** @type {import("./part.js").Part<FeedState | NewFeed>} */
   const feed = part({
     signal,
     class: "stack tight",
     load: () => get("/calendar/feed", undefined, signal),
     render: (/** @type {FeedState | NewFeed} */ state) => [
-      h("p", {}, "The calendar feed has the events of this church that you pushed and Planning Center did not let us create. Whoever knows its address can read them without signing in: keep it like a password."),
+      h("p", {}, "The feed has the events that were pushed from here and that Planning Center did not let us create. Whoever knows its address can read them without signing in: keep it like a password."),
       "path" in state ? shownOnce(location.origin + state.path) : null,
       h("p", { key: "state", class: "quiet" }, ...stateOf(state)),
-      h(
-        "div",
-        { key: "acts", class: "row" },
-        action(state.active ? "Make a new address" : "Make an address", () => make(state), { key: "make" }),
-        state.active ? action("Revoke the address", revoke, { key: "revoke" }) : null,
-      ),
+      admin
+        ? h(
+            "div",
+            { key: "acts", class: "row" },
+            action(state.active ? "Make a new address" : "Make an address", () => make(state), { key: "make" }),
+            state.active ? action("Revoke the address", revoke, { key: "revoke" }) : null,
+          )
+        : h("p", { class: "quiet" }, "Administrators make and revoke the address."),
     ],
   });
 

@@ -163,7 +163,7 @@ export function linkOf(context, changed, discard) {
         "dl",
         { class: "facts" },
         h("dt", {}, "There"),
-        h("dd", {}, link.title_there, link.pco_event_instance_id && isSeries(event) ? ", one occurrence" : ""),
+        h("dd", {}, link.title_there),
         h("dt", {}, "Linked"),
         h("dd", {}, when(link.linked_at), link.linked_by_name ? ` by ${link.linked_by_name}` : " by itself"),
       ),

@@ -1,6 +1,6 @@
 // A month of the calendar: a grid by keyboard, on a narrow screen an agenda.
 
-import { at, get } from "../api.js";
+import { at, get, search } from "../api.js";
 import { announce, h, update } from "./dom.js";
 import { downloads } from "./download.js";
 import { freshLine } from "./fresh.js";
@@ -284,7 +284,7 @@ export async function showMonth(context) {
       h(
         "div",
         { class: "dialog-actions" },
-        admin ? h("a", { class: "button", href: `/events/new?day=${day}` }, "Add an event on this day") : null,
+        admin ? h("a", { class: "button", href: `/events/new${search({ day, month, zone: query.get("zone") })}` }, "Add an event on this day") : null,
         h("button", { type: "button", onclick: () => dialog.close() }, "Close"),
       ),
     ]);
@@ -314,9 +314,20 @@ export async function showMonth(context) {
       days,
     ),
   );
-  const day = query.get("day");
-  open(month, day && isDay(day) && day.startsWith(month) ? day : active);
-  if (day && isDay(day) && day.startsWith(month) && !narrow.matches) void openDay(day);
+  const shown = weeksOf(month, weekBegins).flat();
+  const [day, back] = ["day", "at"].map((name) => shown.find((one) => one === query.get(name)));
+  open(month, active);
+  if (narrow.matches) return;
+  if (day) void openDay(day);
+  else if (back) returnTo(back);
+
+  /** Focus the day that the reader left the month from. @param {string} day */
+  function returnTo(day) {
+    note({ at: null });
+    active = day;
+    draw();
+    focusDay();
+  }
 }
 
 /** @param {Listed} item */
