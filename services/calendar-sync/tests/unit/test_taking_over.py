@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calendar_sync.domain.changes import Whole
+from calendar_sync.domain.comparing import compare
 from calendar_sync.domain.events import Occurrence, Span, Times, all_day, occurrences
 from calendar_sync.domain.planning_center import Seen, SeenInstance, plain, span_of, without_markup
-from calendar_sync.domain.sentences import MORE_THAN_A_LIST, NO_DATE, UNREADABLE_DATES
+from calendar_sync.domain.sentences import MORE_THAN_A_LIST, NO_DATE, ONE_OF_A_SERIES, UNREADABLE_DATES
 from calendar_sync.domain.taking_over import Reach, There, after
 from calendar_sync.domain.zones import midnight
 from calendar_sync.planning_center import seen as read_event
@@ -292,3 +293,15 @@ def test_a_description_is_plain_and_known_only_if_all_of_it_was_sent(attributes:
 def test_markup_is_left_out() -> None:
     assert plain(without_markup("<style>p{}</style><ul><li>One<li>Two</ul>\x00"), 100).split() == ["One", "Two"]
     assert plain("a" * 200, 10) == "a" * 10
+
+
+def test_one_occurrence_of_a_series_says_so_and_keeps_its_instant() -> None:
+    week = timedelta(days=7)
+    there = There(Seen("7", "Choir", ""), (instance(2, NOW + week, repeats="Weekly"),), one=True)
+    taken = after(local(), there, "America/Denver", NOW)
+    assert taken.note == ONE_OF_A_SERIES
+    found = compare(local(), taken.values)
+    assert (found.added, found.moved) == ((), ())
+    starts = [one.before.span.starts_at for one in found.taken_out if one.before]
+    assert len(starts) == 3
+    assert NOW + week not in starts

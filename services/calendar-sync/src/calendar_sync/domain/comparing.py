@@ -39,6 +39,10 @@ def compare(before: Whole, after: Whole) -> Comparison:
     if len(was) == len(now) == 1:
         # The occurrence is the event: its key follows its start.
         was, now = {"": next(iter(was.values()))}, {"": next(iter(now.values()))}
+    # Clocks of another zone give the same instant another key.
+    same = {one.span: key for key, one in was.items() if key not in now}
+    for key in [key for key in now if key not in was and now[key].span in same]:
+        del was[same.pop(now[key].span)], now[key]
     fields = tuple(one for one in changes(before, after) if one.field != "occurrence")
     return Comparison(
         fields,

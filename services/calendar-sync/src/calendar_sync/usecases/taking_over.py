@@ -112,7 +112,7 @@ async def take(session: AsyncSession, context: Context, event_id: UUID, there: T
     if locked is None or not _is_target(locked.link, there):
         return NOT_LINKED
     event, link, before = locked.event, locked.link, locked.before
-    again = link.state == links.GONE
+    again, said = link.state == links.GONE, _said(link)
     if again and await links.rivals(session, context.owner, link.pco_event_id, link.pco_instance_id):
         link.look_after = None
         return GONE
@@ -132,7 +132,7 @@ async def take(session: AsyncSession, context: Context, event_id: UUID, there: T
         await note_link(session, event, THEIRS, None, link, context.now, context.cause)
         await append(session, event_linked(event, found.values.occurrences, link, context.now))
         return LINKED
-    if changed:
+    if changed or said != _said(link):
         await append(session, event_changed(event, found.values.occurrences, link, context.now))
     await session.flush()
     if kept:
@@ -155,6 +155,7 @@ async def miss(session: AsyncSession, context: Context, event_id: UUID, target: 
         return GONE
     if link.missing_since is None:
         link.missing_since, link.look_after = now, now + context.horizon
+        await append(session, event_changed(event, locked.before.occurrences, link, now))
     if now < link.missing_since + context.horizon:
         return MISSING
     link.state, link.gone_at, link.look_after, link.missing_since = links.GONE, now, now + _AGAIN, None
@@ -165,6 +166,20 @@ async def miss(session: AsyncSession, context: Context, event_id: UUID, target: 
     await note_link(session, event, THEIRS, link, None, now, context.cause)
     await append(session, event_unlinked(event, locked.before.occurrences, DELETED_THERE, now))
     return GONE
+
+
+def _said(link: EventLink) -> tuple[object, ...]:
+    """What pages show of a link besides the event."""
+    return link.note, link.title_there, link.missing_since, tuple(link.kept)
+
+
+async def tell_again(session: AsyncSession, context: Context, event_id: UUID) -> None:
+    """Publish an event as it is, so that open pages read what is said about it now."""
+    event = await session.get_one(Event, event_id, populate_existing=True)
+    occurrences = whole(event, (await occurrences_of(session, [event]))[event.id]).occurrences
+    link = await links.of_event(session, context.owner, event_id)
+    now = link if link is not None and link.state == links.LINKED else None
+    await append(session, event_changed(event, occurrences, now, context.now))
 
 
 def _is_target(link: EventLink, there: There) -> bool:

@@ -22,7 +22,7 @@ from calendar_sync.usecases.events import locked
 from calendar_sync.usecases.history import THEIRS
 from calendar_sync.usecases.linking import make
 from calendar_sync.usecases.schedule import locked_connection
-from calendar_sync.usecases.taking_over import title_there, without_ids
+from calendar_sync.usecases.taking_over import tell_again, title_there, without_ids
 from calendar_sync.usecases.there import read_target
 from contracts.values import CALENDAR
 from pco_client.errors import Unavailable
@@ -113,8 +113,9 @@ async def _still_waiting(check: Check, event_id: UUID, note: str | None) -> None
         found = await push_of(session, check.owner, event_id)
         if found is not None and found.state == WAITING:
             found.looked_at = check.resources.clock.now()
-            if note is not None or found.note == SEVERAL_MATCH:
+            if note != found.note and (note is not None or found.note == SEVERAL_MATCH):
                 found.note = note
+                await tell_again(session, check.context, event_id)
 
 
 async def _link_found(check: Check, event_id: UUID, there: There, *, from_feed: bool) -> None:

@@ -30,7 +30,7 @@ export async function show(context) {
           "fieldset",
           { class: "stack tight" },
           h("legend", {}, "Checks of linked events"),
-          h("p", {}, "Planning Center does not announce every change of an event. So we read the linked events again and again, and take over what changed."),
+          h("p", {}, "Planning Center does not tell us about every change. So we read the linked events again and again, and take over what changed there."),
           field("Minutes between two checks", "poll_minutes", { type: "number", min: 1, max: 120, required: true, value, disabled: !admin, hint: "From 1 to 120." }),
           checks.element,
         ),

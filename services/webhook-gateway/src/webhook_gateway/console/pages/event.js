@@ -157,9 +157,9 @@ async function view(context) {
     follows: ["/calendar/events"],
     onFact: (fact, /** @type {EventDetails} */ value) => {
       if (fact.type === "EventRemoved" && fact.body.event_id === id) void record.reload();
-      // Facts carry no link: what is linked, was or becomes so is read.
-      if (fact.body.event?.id === id && fact.body.version > value.version && (value.link || fact.type !== "EventChanged")) {
-        void history.reload();
+      // Facts carry no link: what is linked, was or becomes so is read. What is said about a link changes no version.
+      if (fact.body.event?.id === id && fact.body.version >= value.version && (value.link || fact.type !== "EventChanged")) {
+        if (fact.body.version > value.version) void history.reload();
         return undefined;
       }
       const changed = eventOf(fact);

@@ -63,7 +63,7 @@ export function feedOf({ signal, admin }) {
 
 /** @param {FeedState} state */
 function stateOf({ active, created_at, created_by_name, last_read_at, revoked_at }) {
-  if (active) return ["Made ", when(created_at), created_by_name ? ` by ${created_by_name}` : "", ", last read ", last_read_at ? when(last_read_at) : "never", "."];
+  if (active) return ["Made ", when(created_at), created_by_name ? ` by ${created_by_name}. ` : ". ", last_read_at ? ["A program last read it ", when(last_read_at), "."] : "No program has read it yet."];
   return revoked_at ? ["Revoked ", when(revoked_at), ". Nobody can read it."] : ["There is no address yet."];
 }
 

@@ -37,7 +37,8 @@ export function overwrites(event, found) {
   const zone = String(found.fields.find(({ field }) => field === "time_zone")?.there ?? event.time_zone);
   const there = inWords(() => ({ ...event, time_zone: zone }));
   /** @param {string} field @param {unknown} value */
-  const single = (field, value) => (field === "recurrence" && !value && (isSeries(event) || found.added > 0) ? "On the days that Planning Center lists" : "");
+  const single = (field, value) =>
+    field !== "recurrence" || value ? "" : found.pco_event_instance_id ? "Does not repeat" : isSeries(event) || found.added > 0 ? "On the days that Planning Center lists" : "";
   if (found.fields.length === 0 && datesOf(found) === 0) return h("p", { key: "same" }, "Title, dates, location and description are the same on both sides: nothing is overwritten.");
   return [
     found.fields.length > 0

@@ -29,7 +29,7 @@ export function settingsForm({ admin, keep }, { path, fields, read, saved, fille
     },
     ...fields,
     admin ? h("div", { class: "row" }, h("button", { class: "primary" }, "Save settings")) : h("p", { class: "quiet" }, "An administrator can change these."),
-    said,
+    admin ? said : null,
   );
   const values = () => read(new FormData(form));
 
