@@ -44,7 +44,7 @@ async def carrying_out(
     try:
         yield
     except StopRequested:
-        await end(product, job, "stopped")
+        await end(product, job, requests, "stopped")
     except Wait as error:
         await wait(product, job, requests, error.sentence, until=error.until, away=False)
     except (NotConnected, Unauthorized):
@@ -58,10 +58,10 @@ async def carrying_out(
         delay = min(_FIRST_DELAY * 2.0 ** min(_waits(job), 10), _LONGEST_DELAY)
         await wait(product, job, requests, WAITING_FOR_VENDOR, until=now() + delay)
     except Forbidden:
-        await end(product, job, "failed", product.role_is_gone)
+        await end(product, job, requests, "failed", product.role_is_gone)
     except PlanningCenterError as error:
         log.exception("run failed", run=str(job.id), exc_info=error)
-        await end(product, job, "failed", NOT_UNDERSTOOD)
+        await end(product, job, requests, "failed", NOT_UNDERSTOOD)
 
 
 async def begun(session: AsyncSession, product: Product[R, C], job: JobContext, now: datetime) -> R:
@@ -129,10 +129,10 @@ async def wait(
                 await runs.tell(session, product, run)
             await job.wait(session, {**(job.data or {}), _WAITS: _waits(job) + away}, until=until)
             return
-    await end(product, job, "stopped")
+    await end(product, job, requests, "stopped")
 
 
-async def end(product: Product[R, C], job: JobContext, state: str, message: str = "") -> None:
+async def end(product: Product[R, C], job: JobContext, requests: Requests, state: str, message: str = "") -> None:
     """End the run before its last phase is done. `message`: replaces the product's sentence for a stopped run."""
     async with job.transaction() as session:
         connection = await session.get_one(product.connections, job.organization_id, with_for_update=True)
@@ -143,7 +143,8 @@ async def end(product: Product[R, C], job: JobContext, state: str, message: str 
         if connection.state == "connected" and connection.next_run_at is None:
             # The schedule must survive a scheduled run that failed.
             await runs.schedule(session, product, connection, now)
-        await finish(session, product, job, state, message, counts=counts, finished_at=now)
+        sent = product.runs.requests + requests.take()
+        await finish(session, product, job, state, message, counts=counts, finished_at=now, requests=sent)
 
 
 async def finish(

@@ -53,7 +53,7 @@ export async function show(context) {
             "div",
             { key: "stop", class: "row" },
             action("Stop safely", async () => page.show(await post(`${path}/stop`))),
-            h("span", { class: "quiet small" }, "What is done stays. The next check of linked events does the rest."),
+            h("span", { class: "quiet small" }, "What is done stays. The next check, or the next sync, reads the other events."),
           )
         : null,
     );

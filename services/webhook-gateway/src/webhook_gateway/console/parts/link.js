@@ -122,10 +122,10 @@ export function linkOf(context, changed, discard) {
   function handOff(event, state) {
     const first = event.occurrences.find((one) => !one.cancelled) ?? event;
     return [
-      h("p", { key: "waiting" }, status("warn", "Not there yet", { pill: true }), " Planning Center does not let events be created from here. It waits to be created there", state.by_name ? `, asked for by ${state.by_name} ` : ", asked for ", when(state.asked_at), "."),
+      h("p", { key: "waiting" }, status("warn", "Not there yet", { pill: true }), " Planning Center does not let us create events. This one waits until somebody creates it there. ", state.by_name ? `${state.by_name} asked for it ` : "It was asked for ", when(state.asked_at), "."),
       state.note ? notice("warn", h("p", {}, state.note)) : null,
       h("h3", {}, "Create it in Planning Center"),
-      h("p", {}, "As soon as Planning Center has an event with this title and start, the two are linked by themselves."),
+      h("p", {}, "As soon as Planning Center has an event with this title and start, we link the two."),
       copyable([
         ["Title", event.title],
         ["When", whenOf(first, event.time_zone, true)],

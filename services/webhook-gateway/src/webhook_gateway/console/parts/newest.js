@@ -22,12 +22,15 @@ export async function whoChanged(kind, record) {
   const page = await get(`${record.path}/history`, { limit: 50 }).catch(() => null);
   /** @type {Map<string, Set<string>>} */
   const changes = new Map();
-  for (const { by, by_name, field, changed_at } of page?.items ?? []) {
+  const others = new Set();
+  for (const { by, by_name, field, changed_at, new: now } of page?.items ?? []) {
     if (Date.parse(changed_at) <= Date.parse(record.since)) continue;
     const who = by_name ?? (by === "planning_center" ? "Planning Center" : "The platform");
-    changes.set(who, (changes.get(who) ?? new Set()).add(fieldName(field).toLowerCase()));
+    if (field === "linked_to") others.add(now ? `${who} linked this ${kind} with Planning Center` : `${who} unlinked this ${kind}`);
+    else changes.set(who, (changes.get(who) ?? new Set()).add(fieldName(field).toLowerCase()));
   }
-  return changes.size > 0 ? `${listed([...changes].map(([who, fields]) => `${who} changed ${listed([...fields])}`))} meanwhile.` : unknown;
+  const all = [...[...changes].map(([who, fields]) => `${who} changed ${listed([...fields])}`), ...others];
+  return all.length > 0 ? `${all.join("; ")} meanwhile.` : unknown;
 }
 
 /**
