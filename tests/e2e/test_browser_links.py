@@ -69,6 +69,30 @@ class Town:
         body = {"title": title, "starts_at": starts_at.isoformat(), "ends_at": ends.isoformat(), "time_zone": ZONE}
         return dict(self.here.call("POST", "/calendar/events", json=body | more))
 
+    def pair(self, title: str, at: datetime) -> tuple[dict[str, Any], str]:
+        """A linked event, and its id there."""
+        pco = self.control.create_event(self.id, title, iso(at), iso(at + timedelta(hours=1)))
+        event = self.add(title, at)
+        path = f"/calendar/events/{event['id']}/comparison"
+        self.here.eventually(lambda: self.here.get(path, pco_event_id=pco)["note"] is None, "reads show its date")
+        return dict(self.here.call("POST", f"/calendar/events/{event['id']}/link", json={"pco_event_id": pco})), pco
+
+    def checked(self, town: Stack) -> None:
+        """Wait until a check of linked events has begun and ended, which is due now."""
+        before = self.here.get("/calendar/status")["checked_at"]
+        self._due(town, "0 minutes")
+        self.here.eventually(lambda: self.here.get("/calendar/status")["checked_at"] != before, "the check has ended")
+        self.unhurried(town)
+
+    def unhurried(self, town: Stack) -> None:
+        """Begin no check during the next chapters: it would take over what they sync by hand."""
+        self.here.eventually(lambda: self.here.get("/calendar/status")["checked_at"], "the first check has ended")
+        self._due(town, "100 minutes")
+
+    def _due(self, town: Stack, ahead: str) -> None:
+        after = f"now() + interval '{ahead}' WHERE pco_organization_id = '{self.id}'"
+        town.postgres.sql(f"UPDATE calendar_connection SET next_poll_at = {after}", "calendar_sync")
+
 
 @pytest.fixture(scope="module")
 def town_of(town: Stack, number: int) -> Iterator[Town]:
@@ -99,7 +123,7 @@ def connect(page: Page, town_of: Town) -> None:
     expect(page.get_by_text(re.compile("^Planning Center Calendar is connected"))).to_be_visible()
 
 
-def test_calendar_is_connected(page: Page, town_of: Town) -> None:
+def test_calendar_is_connected(page: Page, town_of: Town, town: Stack) -> None:
     card = page.get_by_role("region", name="Planning Center Calendar")
     expect(card).to_contain_text("Not connected")
     connect(page, town_of)
@@ -109,6 +133,7 @@ def test_calendar_is_connected(page: Page, town_of: Town) -> None:
     expect(card.get_by_role("link", name="View events")).to_have_attribute("href", "/events")
     accessible(page)
     shot(page, "links-card-connected")
+    town_of.unhurried(town)
 
 
 def test_what_is_overwritten_is_shown_before_a_link(page: Page, town_of: Town) -> None:
@@ -297,7 +322,7 @@ def test_all_linked_events_are_synced(page: Page, town_of: Town, window_of: Wind
     expect(section(staff).get_by_role("button")).to_have_count(0)
 
 
-def test_settings_of_the_calendar(page: Page, town_of: Town, window_of: Windows) -> None:
+def test_settings_of_the_calendar(page: Page, town_of: Town, town: Stack, window_of: Windows) -> None:
     page.goto("/")
     tab_to(page, "link", "Calendar settings").press("Enter")
     expect(page.get_by_role("heading", name="Settings of the Calendar sync")).to_be_focused()
@@ -341,6 +366,7 @@ def test_settings_of_the_calendar(page: Page, town_of: Town, window_of: Windows)
     expect(feed).to_contain_text("Revoked")
     expect(address).to_have_count(0)
     town_of.here.call("PATCH", "/calendar/settings", json={"poll_minutes": 5})
+    town_of.unhurried(town)
 
 
 def test_unlinked_both_stay(page: Page, town_of: Town) -> None:
@@ -357,7 +383,7 @@ def test_unlinked_both_stay(page: Page, town_of: Town) -> None:
     assert town_of.there(event["link"]["pco_event_id"])["name"] == "Quilting"
 
 
-def test_what_is_refused_is_handed_off_and_linked_by_itself(page: Page, town_of: Town) -> None:
+def test_what_is_refused_is_handed_off_and_linked_by_itself(page: Page, town_of: Town, town: Stack) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     at = day(40, 18)
     event = town_of.add("Harvest supper", at, location="Barn", description="Bring a dish.\nAnd a chair.")
@@ -400,6 +426,7 @@ def test_what_is_refused_is_handed_off_and_linked_by_itself(page: Page, town_of:
     expect(section(page)).to_contain_text(re.compile("Linked.*by itself"))
     (there,) = town_of.named("Harvest supper")
     assert town_of.event("Harvest supper")["link"]["pco_event_id"] == there["id"]
+    town_of.unhurried(town)
 
 
 def push(page: Page) -> None:
@@ -440,6 +467,182 @@ def test_deleted_there_it_is_kept_here(page: Page, town_of: Town) -> None:
     tab_to(page, "button", "Keep here").press("Enter")
     expect(section(page)).to_contain_text("This event is not linked")
     assert town_of.event("Spring concert")["link"] is None
+
+
+def test_one_occurrence_of_a_series_is_linked(page: Page, town_of: Town) -> None:
+    first = day(60, 19)
+    pco = town_of.control.create_series(town_of.id, "Evening prayer", iso(first), "weekly", count=4)
+    event = town_of.add("Prayer", first, recurrence="FREQ=WEEKLY;COUNT=2")
+    instance = town_of.there(pco)["instances"][1]
+    page.goto(f"/events/{event['id']}/link?q=evening&search=1")
+    found = page.get_by_role("region", name="Search in Planning Center")
+    second = found.get_by_role("link", name=re.compile("^Compare this occurrence")).nth(1)
+    tab_until(page, second).press("Enter")
+    compared = page.get_by_role("region", name="Comparison")
+    expect(compared).to_contain_text("Prayer here, and Evening prayer, one occurrence, in Planning Center")
+    expect(compared).to_contain_text("Only this one date of it is linked")
+    expect(compared.get_by_role("row", name=re.compile("^Repeats"))).to_contain_text("Does not repeat")
+    expect(compared.get_by_role("heading", name="Dates: 1 taken out")).to_be_visible()
+    accessible(page)
+    shot(page, "link-compare-occurrence")
+    tab_until(page, compared.get_by_role("button", name=re.compile("^Link and overwrite title"))).press("Enter")
+    expect(page.get_by_role("heading", name="Evening prayer", level=1)).to_be_focused()
+    expect(section(page)).to_contain_text("This event repeats in Planning Center. Only this one date of it is linked")
+    expect(page.get_by_role("table", name="Occurrences")).to_have_count(0)
+    accessible(page)
+    shot(page, "link-occurrence")
+    linked = town_of.event("Evening prayer")
+    assert linked["link"]["pco_event_instance_id"] == instance["id"]
+    assert [one["starts_at"] for one in linked["occurrences"]] == [instance["starts_at"]]
+    # Another date of it changes nothing here.
+    town_of.control.edit_instance(town_of.id, town_of.there(pco)["instances"][2]["id"], location="Elsewhere")
+    tab_to(page, "button", "Sync this event now").press("Enter")
+    expect(section(page)).to_contain_text("It was already as in Planning Center.")
+    assert town_of.event("Evening prayer")["location"] is None
+
+
+def test_deleted_there_it_is_removed_here(page: Page, town_of: Town) -> None:
+    event, pco = town_of.pair("Yard sale", day(70))
+    page.goto(f"/events/{event['id']}")
+    expect(section(page)).to_contain_text("Linked")
+    town_of.control.delete_event(town_of.id, pco)
+    tab_to(page, "button", "Sync this event now").press("Enter")
+    expect(section(page)).to_contain_text("Deleted in Planning Center on")
+    tab_to(page, "button", "Remove here").press("Enter")
+    dialog = page.get_by_role("dialog", name="Delete Yard sale?")
+    accessible(page)
+    shot(page, "link-remove-here")
+    tab_until(page, dialog.get_by_role("button", name="Delete Yard sale")).press("Enter")
+    expect(page.get_by_role("heading", name="Events", level=1)).to_be_focused()
+    assert list(town_of.here.all("/calendar/events", q="Yard sale")) == []
+    assert town_of.here.get("/calendar/status")["gone"] == 0
+
+
+def test_it_is_no_longer_waited_for(page: Page, town_of: Town, town: Stack) -> None:
+    event = town_of.add("Car wash", day(75))
+    page.goto(f"/events/{event['id']}")
+    push(page)
+    expect(section(page)).to_contain_text("Not there yet")
+    tab_to(page, "button", "Stop waiting").press("Enter")
+    expect(section(page)).to_contain_text("This event is not linked")
+    expect(page.get_by_role("heading", name="Planning Center", level=2)).to_be_focused()
+    accessible(page)
+    # It comes to be there all the same, and is not linked by itself.
+    town_of.control.create_event(town_of.id, "Car wash", iso(day(75)), iso(day(75) + timedelta(hours=1)))
+    town_of.checked(town)
+    assert town_of.event("Car wash")["link"] is None
+    assert town_of.here.get(f"/calendar/events/{event['id']}/push")["state"] == "none"
+
+
+def test_of_several_that_match_none_is_taken(page: Page, town_of: Town, town: Stack) -> None:
+    at = day(80, 15)
+    event = town_of.add("Bake sale", at)
+    page.goto(f"/events/{event['id']}")
+    push(page)
+    expect(section(page)).to_contain_text("Not there yet")
+    pcos = [
+        town_of.control.create_event(town_of.id, "Bake sale", iso(at), iso(at + timedelta(hours=1)), location=where)
+        for where in ("Foyer", "Lawn")
+    ]
+    town_of.checked(town)
+    expect(section(page)).to_contain_text("More than one event in Planning Center has this title and start")
+    accessible(page)
+    shot(page, "link-several")
+    assert town_of.event("Bake sale")["link"] is None
+    tab_until(page, section(page).get_by_role("link", name="Link to an existing event")).press("Enter")
+    suggested = page.get_by_role("region", name="Suggestions")
+    lawn = suggested.get_by_role("listitem").filter(has_text="Lawn")
+    expect(lawn).to_contain_text("Very likely")
+    tab_until(page, lawn.get_by_role("link", name=re.compile("^Compare"))).press("Enter")
+    tab_until(page, page.get_by_role("button", name="Link and overwrite where")).press("Enter")
+    expect(section(page)).to_contain_text(re.compile("Linked.*by Ada"))
+    expect(section(page)).not_to_contain_text("More than one event")
+    linked = town_of.event("Bake sale")
+    assert (linked["link"]["pco_event_id"], linked["location"]) == (pcos[1], "Lawn")
+
+
+def test_a_long_sync_shows_its_progress_and_stops_safely(page: Page, town_of: Town) -> None:
+    """Beyond the horizon of a check each event is read at its own address."""
+    town_of.pair("Founders' day", day(100))
+    for number in range(9):
+        town_of.pair(f"Jubilee {number}", day(500 + number))
+    total = town_of.here.get("/calendar/status")["linked"]
+    held = town_of.control.add_fault({"kind": "hold"}, path=r"/events/\d+/event_instances", organization_id=town_of.id)
+    try:
+        page.goto("/")
+        tab_to(page, "button", "Sync all linked events").press("Enter")
+        state = page.get_by_role("region", name="State")
+        expect(state).to_contain_text("events")
+        path = f"/calendar/runs/{page.url.rsplit('/', 1)[-1]}"
+        town_of.here.eventually(lambda: town_of.control.fault(held)["holding"] > 0, "events are read one by one")
+        done = town_of.here.get(path)["progress"]["done"]
+        expect(state).to_contain_text(f"{done} of {total} events")
+        expect(state.get_by_role("progressbar")).to_have_attribute("value", str(done))
+        accessible(page)
+        shot(page, "links-run-progress")
+        tab_to(page, "button", "Stop safely").press("Enter")
+        expect(state).to_contain_text("Stopping")
+    finally:
+        town_of.control.remove_fault(held)
+    expect(state).to_contain_text("Stopped safely. What was done stays.")
+    expect(state.get_by_role("button")).to_have_count(0)
+    run = town_of.here.get(path)
+    left = run["counts"]["not_done"]
+    assert run["progress"]["requests"] > 6, "also those that were sent when it was stopped"
+    assert run["state"] == "stopped"
+    assert sum(run["counts"].values()) == total
+    assert 0 < done < total - left == run["progress"]["done"]
+    counts = page.get_by_role("region", name="Counts by outcome")
+    tab_until(page, counts.get_by_role("link", name=re.compile(f"^{left} ?Not done"))).press("Enter")
+    rows = page.get_by_role("row", name=re.compile("^Jubilee"))
+    expect(rows).to_have_count(left)
+    expect(rows.first).to_contain_text("The sync ended before this event")
+    accessible(page)
+    shot(page, "links-run-stopped")
+
+
+def test_another_tab_follows_and_loses_no_input(page: Page, town_of: Town, town: Stack, window_of: Windows) -> None:
+    event = town_of.add("Hayride", day(90))
+    pco = town_of.control.create_event(town_of.id, "Hay ride", iso(day(90)), location="Farm")
+    reading, typing = window_of("Ada"), window_of("Ada")
+    for window in (reading, typing):
+        window.goto(f"/events/{event['id']}")
+        window.evaluate("window.opened = true")
+    expect(section(reading)).to_contain_text("This event is not linked")
+    tab_to(typing, "button", "Edit").press("Enter")
+    title = tab_to(typing, "textbox", "Title")
+    typed(title, "Half a ti")
+    page.goto(f"/events/{event['id']}/link?there={pco}")
+    tab_until(page, page.get_by_role("button", name=re.compile("^Link and overwrite"))).press("Enter")
+    expect(section(page)).to_contain_text(re.compile("Linked.*by Ada"))
+    expect(reading.get_by_role("heading", name="Hay ride", level=1)).to_be_visible()
+    expect(section(reading)).to_contain_text(re.compile("Linked.*by Ada"))
+    told = typing.get_by_text("What you typed is still here.")
+    expect(told).to_contain_text(re.compile("^Planning Center changed .*; Ada Moreno linked this event with Planning"))
+    expect(title).to_have_value("Half a ti")
+    expect(title).to_be_focused()
+    accessible(typing)
+    shot(typing, "link-edit-overtaken")
+    # A sync by hand.
+    town_of.control.edit_event(town_of.id, pco, location="Orchard")
+    town_of.shown(event, pco, location="Orchard")
+    tab_to(page, "button", "Sync this event now").press("Enter")
+    expect(reading.get_by_role("region", name="Values")).to_contain_text("Orchard")
+    # The check of linked events.
+    town_of.control.edit_event(town_of.id, pco, name="Hay ride and fire")
+    town_of.shown(event, pco, title="Hay ride and fire")
+    town_of.checked(town)
+    for window in (page, reading):
+        expect(window.get_by_role("heading", name="Hay ride and fire", level=1)).to_be_visible()
+        expect(window.get_by_role("row", name=re.compile("^Title.*Hay ride and fire")).first).to_be_visible()
+    tab_to(page, "button", "Unlink").press("Enter")
+    tab_until(page, page.get_by_role("dialog").get_by_role("button", name="Unlink")).press("Enter")
+    expect(section(reading)).to_contain_text("This event is not linked")
+    expect(title).to_have_value("Half a ti")
+    assert [window.evaluate("window.opened") for window in (reading, typing)] == [True, True]
+    title.press("Enter")
+    expect(typing.get_by_role("alert")).to_contain_text("Nothing was saved; what you typed is still here.")
+    assert town_of.event("Hay ride and fire")["link"] is None
 
 
 def test_a_missing_role_is_said_on_the_card(page: Page, town_of: Town) -> None:
