@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from pages import Windows, accessible, shot, tab_to, tab_until, typed
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, expect
 
 from local_stack.church import Church
 from local_stack.stack import Stack
@@ -332,7 +332,12 @@ def test_settings_of_the_calendar(page: Page, town_of: Town, town: Stack, window
     assert minutes.evaluate("input => input.validity.rangeOverflow")
     typed(minutes, "7")
     asked: list[str] = []
-    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.once("dialog", stay)
     page.get_by_role("link", name="Integrations").last.press("Enter")
     assert asked == ["What you typed is not saved. Leave without saving it?"]
     expect(minutes).to_have_value("7")
@@ -546,6 +551,7 @@ def test_of_several_that_match_none_is_taken(page: Page, town_of: Town, town: St
     ]
     town_of.checked(town)
     expect(section(page)).to_contain_text("More than one event in Planning Center has this title and start")
+    expect(section(page)).not_to_contain_text("Create it in Planning Center")
     accessible(page)
     shot(page, "link-several")
     assert town_of.event("Bake sale")["link"] is None

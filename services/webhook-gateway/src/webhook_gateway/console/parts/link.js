@@ -124,16 +124,21 @@ export function linkOf(context, changed, discard) {
     return [
       h("p", { key: "waiting" }, status("warn", "Not there yet", { pill: true }), " Planning Center does not let us create events. This one waits until somebody creates it there. ", state.by_name ? `${state.by_name} asked for it ` : "It was asked for ", when(state.asked_at), "."),
       state.note ? notice("warn", h("p", {}, state.note)) : null,
-      h("h3", {}, "Create it in Planning Center"),
-      h("p", {}, "As soon as Planning Center has an event with this title and start, we link the two."),
-      copyable([
-        ["Title", event.title],
-        ["When", whenOf(first, event.time_zone, true)],
-        ["Repeats", repeatsOf(event) || null],
-        ["Where", event.location],
-        ["Description", event.description],
-      ]),
-      h("p", { key: "new" }, openAt(state.new_event_url, event.title, "Open the new-event page in Planning Center")),
+      // A note says that it is there already, or may be.
+      state.note
+        ? null
+        : [
+            h("h3", {}, "Create it in Planning Center"),
+            h("p", {}, "As soon as Planning Center has an event with this title and start, we link the two."),
+            copyable([
+              ["Title", event.title],
+              ["When", whenOf(first, event.time_zone, true)],
+              ["Repeats", repeatsOf(event) || null],
+              ["Where", event.location],
+              ["Description", event.description],
+            ]),
+            h("p", { key: "new" }, openAt(state.new_event_url, event.title, "Open the new-event page in Planning Center")),
+          ],
       feed,
       admin
         ? h(
