@@ -31,6 +31,7 @@ PAGES: Final = (
     "/runs/{record}",
     "/proof",
     "/settings",
+    "/settings/calendar",
     "/conflicts",
     "/conflicts/rules",
     "/conflicts/rules/new",
