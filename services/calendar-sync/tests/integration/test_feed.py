@@ -132,8 +132,10 @@ async def test_only_administrators_and_the_gateway_may(
 ) -> None:
     path = (await church.call("POST", "/feed", status=201))["path"]
     staff = another("org-1", "staff")
-    for method in ("GET", "POST", "DELETE"):
+    for method in ("POST", "DELETE"):
         await staff.call(method, "/feed", status=403)
+    seen = await staff.call("GET", "/feed")
+    assert (seen["active"], path in str(seen), "path" in seen) == (True, False, False)
     key = feed_key(path.removeprefix(f"{FEEDS}/")).hex()
     address = FEED_BY_KEY.format(key=key)
     for token in (keys.service_token(PEOPLE_SYNC, CALENDAR_SYNC), keys.user_token(CALENDAR_SYNC), "nonsense"):
