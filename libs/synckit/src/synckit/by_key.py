@@ -71,6 +71,18 @@ async def page_of(
     return [row for row, _ in met_set], None if query.after else size
 
 
+async def list_of(
+    session: AsyncSession, record: type[R], organization_id: str, key: str, found: Found | None, query: PageQuery
+) -> tuple[Sequence[R], int | None]:
+    """As `page_of`, with the total of a first page also if that scanned; None if a search finds very many."""
+    rows, total = await page_of(session, record, organization_id, key, found, query)
+    if total is not None or query.after:
+        return rows, total
+    if found is None:
+        return rows, await count(session, record, organization_id)
+    return rows, await count_searched(session, found.every, found.every)
+
+
 async def _read(session: AsyncSession, record: type[R], key: str, ids: Select[Any]) -> Sequence[R]:
     return (await session.scalars(_in_order(record, key, ids.subquery("page")))).all()
 

@@ -17,6 +17,7 @@ from contracts.events.auth_connection_v1 import (
     ReconnectRequired,
 )
 from servicekit.kafka.subscriptions import Handler, Subscription, subscribe
+from synckit.errors import NotConnected
 
 
 class ConnectionColumns:
@@ -59,6 +60,14 @@ class Followed(Generic[C]):
     def moved(self) -> bool:
         """Whether it now belongs to another Planning Center organization."""
         return self.before is not None and self.before.pco_organization_id != self.connection.pco_organization_id
+
+
+async def usable(session: AsyncSession, connections: type[C], organization_id: str, product: str) -> C:
+    """The connection of an organization. NotConnected while it has none that works. product: as `contracts.values`."""
+    connection = await session.get(connections, organization_id)
+    if connection is None or connection.state != "connected":
+        raise NotConnected(product)
+    return connection
 
 
 async def follow(

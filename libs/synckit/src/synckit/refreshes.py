@@ -10,7 +10,7 @@ A record has at most one queued row, so requests for it coalesce. `synckit.refre
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Index, exists, func, inspect, literal_column, or_, select, text, update
@@ -21,9 +21,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 from servicekit.db.retention import forget
 from servicekit.db.sessions import Sessions
 from servicekit.db.tables import JOB
+from servicekit.errors import NotFound
 from servicekit.ids import uuid7
 from servicekit.jobs import queue as jobs
 from synckit.connections import ConnectionColumns
+from synckit.records import parse_id
+from synckit.sentences import ASKING
 
 DUE_AT_ONCE: Final = 100
 KEPT: Final = timedelta(days=1)
@@ -88,6 +91,8 @@ class Refreshes:
     """Kind of the job that works them off, one per organization."""
     connections: type[ConnectionColumns]
     record_of: RecordOf
+    looks_again: str
+    """The sentence about a record that waits for another look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +228,32 @@ async def end(session: AsyncSession, refreshes: Refreshes, organization_id: str,
         .values(state="done", outcome=done.outcome, sentence=done.sentence, finished_at=now)
         .execution_options(synchronize_session=False)
     )
+
+
+async def find(session: AsyncSession, refreshes: Refreshes, organization_id: str, sync_id: str) -> RefreshColumns:
+    """One sync of a record here. NotFound (404)."""
+    rows = refreshes.rows
+    id_ = parse_id(sync_id, "sync")
+    query = select(rows).where(rows.organization_id == organization_id, rows.id == id_, rows.record_id.is_not(None))
+    row = await session.scalar(query)
+    if row is None:
+        raise NotFound("There is no such sync. One of a single record is kept for a day.")
+    return row
+
+
+def shown(refreshes: Refreshes, row: RefreshColumns) -> dict[str, Any]:
+    """The fields that every product's answer about a sync has."""
+    waits = row.state == "queued" and row.tries > 0
+    done = row.state == "done"
+    return {
+        "id": str(row.id),
+        "state": "done" if done else "queued",
+        "outcome": row.outcome if done else None,
+        "sentence": row.sentence or (refreshes.looks_again if waits else ASKING),
+        "again_at": row.not_before if waits else None,
+        "requested_at": row.requested_at,
+        "finished_at": row.finished_at,
+    }
 
 
 async def forget_old(sessions: Sessions, refreshes: Refreshes, now: datetime) -> int:

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from pco_client.client import Observer, PlanningCenter, Timeouts
+from pco_client.client import Observation, Observer, PlanningCenter, Timeouts
 from pco_client.pacer import Pacers
 from servicekit.clock import Clock
 from servicekit.runtime import Runtime
 from synckit.leases import Leases
 from synckit.settings import SyncSettings
+
+
+def unobserved(_: Observation) -> None:
+    """For requests that nobody counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,9 @@ class SyncResources:
         """Connections of one client."""
         return 32
 
-    def planning_center(self, organization_id: str, pco_organization_id: str, observer: Observer) -> PlanningCenter:
+    def planning_center(
+        self, organization_id: str, pco_organization_id: str, observer: Observer = unobserved
+    ) -> PlanningCenter:
         """A client for one organization here and there; an async context manager."""
         return PlanningCenter(
             base_url=self.settings.pco_base_url,

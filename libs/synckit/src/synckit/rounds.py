@@ -1,10 +1,21 @@
 """Periodic work, for `servicekit.loops.Loop`."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.db.sessions import Sessions
+from servicekit.loops import Loop
+from servicekit.runtime import Runtime
+from synckit import refreshes, retention, runs
+from synckit.product import Product
+from synckit.refreshes import Refreshes
+from synckit.resources import SyncResources
+from synckit.tables import ChangeColumns
+
+ROUND_SECONDS: Final = 600.0
+"""For a round over every church: thousands can be due at once."""
 
 
 async def until_none(sessions: Sessions, at_once: int, some: Callable[[AsyncSession], Awaitable[int]]) -> None:
@@ -16,3 +27,27 @@ async def until_none(sessions: Sessions, at_once: int, some: Callable[[AsyncSess
     while found >= at_once:
         async with sessions.begin() as session:
             found = await some(session)
+
+
+def rounds_of(product: Product[Any, Any], changes: type[ChangeColumns], single: Refreshes) -> list[Loop]:
+    """What comes round in every product: due syncs of single records begin, abandoned runs end, old rows go."""
+
+    async def start_refreshes(runtime: Runtime, _: SyncResources) -> None:
+        await until_none(runtime.sessions, refreshes.DUE_AT_ONCE, lambda session: refreshes.start_due(session, single))
+
+    async def close_abandoned(runtime: Runtime, _: SyncResources) -> None:
+        await until_none(runtime.sessions, runs.ABANDONED_AT_ONCE, lambda session: runs.end_abandoned(session, product))
+
+    async def forget_refreshes(runtime: Runtime, resources: SyncResources) -> None:
+        await refreshes.forget_old(runtime.sessions, single, resources.clock.now())
+
+    async def forget_syncs(runtime: Runtime, resources: SyncResources) -> None:
+        now = resources.clock.now()
+        await retention.forget_syncs(runtime.sessions, product.runs, changes, resources.settings, now)
+
+    return [
+        Loop("refreshes", start_refreshes, every=2, longest_round=ROUND_SECONDS),
+        Loop("old refreshes", forget_refreshes, every=600),
+        Loop("old syncs", forget_syncs, every=300),
+        Loop("abandoned runs", close_abandoned, every=15, longest_round=ROUND_SECONDS),
+    ]

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+ASKING: Final = "Asking Planning Center."
 STOPPED: Final = "Stopped safely. What was done stays, and is not done twice. The next sync reads from the beginning."
 WAITING_FOR_RECONNECT: Final = "Waiting for an administrator to reconnect Planning Center. Nothing is lost."
 WAITING_FOR_VENDOR: Final = "Planning Center does not answer at the moment. The sync waits and goes on by itself."

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 from pydantic import Field
 
+from servicekit.jobs.queue import Run
+from servicekit.jobs.worker import JobWorker
 from servicekit.settings import ServiceSettings
 
 
@@ -26,6 +28,10 @@ class SyncSettings(ServiceSettings):
     """How long a sync's lists, record by record, can be read. Its numbers and every record's history stay longer."""
     run_kept_days: int = Field(default=400, ge=31)
     """How long a sync is in the list of syncs; the newest of each organization stays."""
+
+    def worker(self, kind: str, run: Run, *, urgent_slots: int = 0) -> JobWorker:
+        """A worker of a sync's jobs. urgent_slots: more places, for those that a person waits for."""
+        return JobWorker(kind, run, self.runs_at_once, urgent_slots, self.job_lease_seconds)
 
     @property
     def horizon(self) -> timedelta:

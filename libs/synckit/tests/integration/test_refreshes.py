@@ -19,6 +19,7 @@ from pco_client.errors import Reason, Unavailable
 from servicekit.clock import SystemClock
 from servicekit.db.notify import Wake
 from servicekit.db.sessions import Columns, Sessions, make_sessions, service_metadata
+from servicekit.errors import NotFound
 from servicekit.jobs.worker import Claimer, JobContext, JobWorker
 from servicekit.testing import Databases, FakeClock, eventually
 from synckit import refresh_job, refreshes
@@ -65,6 +66,7 @@ WIDGETS: Final = Refreshes(
     job="widgets.refresh",
     connections=Connection,
     record_of=_widget,
+    looks_again="Not there yet.",
 )
 
 
@@ -409,3 +411,24 @@ async def test_an_outcome_can_be_read_for_a_day(shop: Shop) -> None:
     assert await refreshes.forget_old(shop.sessions, WIDGETS, shop.clock.now() + timedelta(hours=23)) == 0
     assert await refreshes.forget_old(shop.sessions, WIDGETS, shop.clock.now() + timedelta(hours=25)) == 1
     assert [row.state for row in await shop.rows()] == ["queued"]
+
+
+async def test_one_sync_is_shown_as_queued_again_and_done(shop: Shop) -> None:
+    asked = await shop.ask(widget := uuid4())
+
+    async def shown(organization_id: str = HERE) -> tuple[Any, ...]:
+        async with shop.sessions() as session:
+            row = await refreshes.find(session, WIDGETS, organization_id, str(asked))
+        found = refreshes.shown(WIDGETS, row)
+        return found["state"], found["sentence"], found["outcome"], found["again_at"]
+
+    assert await shown() == ("queued", "Asking Planning Center.", None, None)
+    shop.ends[widget] = [Again(until := shop.clock.now() + timedelta(minutes=1)), Done("equal", "The same.")]
+    await shop.work()
+    assert await shown() == ("queued", "Not there yet.", None, until)
+    shop.clock.advance(timedelta(minutes=2))
+    await shop.back()
+    await shop.work()
+    assert await shown() == ("done", "The same.", "equal", None)
+    with pytest.raises(NotFound):
+        await shown("another organization")

@@ -1,6 +1,6 @@
 """calendar-sync: platform events, and their links to Planning Center Calendar."""
 
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -9,7 +9,7 @@ from calendar_sync.config import Settings
 from calendar_sync.messaging.connections import connections
 from calendar_sync.resources import open_resources
 from calendar_sync.storage.runs import RUNS
-from calendar_sync.storage.tables import Base
+from calendar_sync.storage.tables import Base, Change
 from calendar_sync.usecases import polling, rounds
 from calendar_sync.usecases.refresh_job import work_off
 from calendar_sync.usecases.refreshes import REFRESHES
@@ -17,18 +17,15 @@ from calendar_sync.usecases.runs import carry_out
 from servicekit.app import create_service
 from servicekit.jobs.worker import JobWorker
 from servicekit.loops import Loop
-
-ROUND_SECONDS: Final = 600.0
-"""For a round over every church: thousands can be due at once."""
+from synckit.rounds import ROUND_SECONDS, rounds_of
 
 
 def workers(service: Settings) -> list[JobWorker]:
     """Syncs of all events, of single ones, and checks. A person waits at a screen for the first two."""
-    own: dict[str, Any] = {"concurrency": service.runs_at_once, "lease_seconds": service.job_lease_seconds}
     return [
-        JobWorker(RUNS.job, carry_out, urgent_slots=1, **own),
-        JobWorker(REFRESHES.job, work_off, urgent_slots=1, **own),
-        JobWorker(polling.KIND, polling.poll, **own),
+        service.worker(RUNS.job, carry_out, urgent_slots=1),
+        service.worker(REFRESHES.job, work_off, urgent_slots=1),
+        service.worker(polling.KIND, polling.poll),
     ]
 
 
@@ -48,11 +45,8 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
         subscribers=[connections],
         workers=workers(service),
         loops=[
+            *rounds_of(RUNS, Change, REFRESHES),
             Loop("checks", rounds.start_checks, every=5, longest_round=ROUND_SECONDS),
-            Loop("refreshes", rounds.start_refreshes, every=2, longest_round=ROUND_SECONDS),
-            Loop("old refreshes", rounds.forget_refreshes, every=600),
-            Loop("old syncs", rounds.forget_syncs, every=300),
-            Loop("abandoned runs", rounds.close_abandoned, every=15, longest_round=ROUND_SECONDS),
         ],
         resources=open_resources,
         body_limits={"/api/v1/calendar/bulk": 8 * 1024 * 1024},

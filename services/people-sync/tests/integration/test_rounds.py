@@ -8,10 +8,12 @@ from fastapi import FastAPI
 from sqlalchemy import func, insert, select
 
 from people_sync.storage.runs import RUNS
-from people_sync.storage.sync_tables import Run
+from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Connection
 from people_sync.usecases import rounds
+from people_sync.usecases.refreshes import REFRESHES
 from servicekit.db.tables import JOB
+from synckit.rounds import rounds_of
 from synckit.runs import ABANDONED_AT_ONCE, DUE_AT_ONCE, end_abandoned
 
 CHURCHES = 2 * DUE_AT_ONCE + 5
@@ -68,5 +70,6 @@ async def test_abandoned_runs_are_ended_a_few_at_a_time(app: FastAPI) -> None:
     async with app.state.runtime.sessions.begin() as session:
         assert await end_abandoned(session, RUNS) == ABANDONED_AT_ONCE
     assert await count(app, Run.state == "failed") == ABANDONED_AT_ONCE
-    await rounds.close_abandoned(app.state.runtime, app.state.resources)
+    (close,) = (loop for loop in rounds_of(RUNS, Change, REFRESHES) if loop.name == "abandoned runs")
+    await close.run(app.state.runtime, app.state.resources)
     assert await count(app, Run.state == "failed") == CHURCHES

@@ -1,8 +1,11 @@
 """Validation errors in words for API callers, because pydantic's texts address Python developers."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from pydantic_core import ErrorDetails
+
+from contracts.http.common import FieldError
 
 _LIST, _OBJECT, _WHOLE, _DATE = "Send a list.", "Send an object.", "Send a whole number.", "Send a date as YYYY-MM-DD."
 _INSTANT: Final = "Send an instant with its offset, such as 2026-04-05T09:00:00-04:00."
@@ -61,3 +64,8 @@ def sentence(error: ErrorDetails) -> str:
 def encodable(text: str) -> str:
     """A caller's field name in a form that can be encoded, since JSON escapes may leave lone surrogates in it."""
     return text.encode("utf-8", "replace").decode()
+
+
+def field_errors(faults: Iterable[tuple[str, str]]) -> tuple[FieldError, ...]:
+    """Fields and what is wrong with each, as answers have them."""
+    return tuple(FieldError(field=encodable(name), message=encodable(message)) for name, message in faults)

@@ -31,7 +31,6 @@ OUTCOMES: Final[Mapping[str, str]] = {
 }
 
 STOPPED: Final = "Stopped safely. What was done stays. The next check, or the next sync, reads the other events."
-ASKING: Final = "Asking Planning Center."
 LOOKS_AGAIN: Final = "Planning Center does not show it yet. We look again."
 DISCONNECTED: Final = "Planning Center Calendar was disconnected, so nothing was synced. The links are kept."
 ANOTHER_ORGANIZATION: Final = "Another Planning Center organization was connected, so nothing was synced."

@@ -12,7 +12,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from calendar_sync.domain.changes import Whole
@@ -34,20 +33,18 @@ from calendar_sync.usecases.events import (
 from calendar_sync.usecases.history import CREATED
 from calendar_sync.usecases.publishing import event_changed
 from contracts.http.calendar import BulkEvent, BulkEvents, BulkEventsResult, OwnOccurrence, RejectedEvent
-from contracts.http.common import FieldError
 from contracts.values import EVENT
 from servicekit.errors import TooLarge
-from servicekit.http.wording import encodable, sentence
+from servicekit.http.wording import encodable, field_errors, sentence
 from servicekit.kafka.outbox import append_all
 from synckit.history import DELETED, Actor, Noted
+from synckit.standstill import one_at_a_time
 
 DATES_STAY: Final = (
     "comes from Planning Center, which lists the dates of this event: change it there, or unlink the event"
 )
 MOST_OCCURRENCES: Final = 20_000
 """Of all events that one call changes: one transaction writes and publishes them."""
-# Two calls for the same events would each see the other's as missing.
-_ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('bulk ' || :organization, 0))")
 
 
 @dataclass(slots=True)
@@ -69,7 +66,7 @@ class _Call:
             RejectedEvent(
                 position=position,
                 external_id=external_id if readable else None,
-                errors=tuple(FieldError(field=encodable(name), message=encodable(message)) for name, message in faults),
+                errors=field_errors(faults),
             )
         )
 
@@ -78,7 +75,7 @@ async def upsert(
     session: AsyncSession, organization_id: str, body: BulkEvents, actor: Actor, now: datetime
 ) -> BulkEventsResult:
     """Add or change events. TooLarge (413) if more occurrences change than one transaction takes."""
-    await session.execute(_ONE_AT_A_TIME, {"organization": organization_id})
+    await one_at_a_time(session, organization_id)
     call = _Call(organization_id, now, await church_zone(session, organization_id))
     items = _valid(call, body.events)
     known = await locked(session, organization_id, [item.external_id for item in items.values()])

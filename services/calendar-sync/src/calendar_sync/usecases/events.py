@@ -169,12 +169,7 @@ async def events(session: AsyncSession, organization_id: str, query: EventQuery)
 
         every = select(Event.id).where(*by_key.here(Event, organization_id), *fits(Event))
         found = by_key.Found(fits, every, few=query.state == "gone")
-    rows, total = await by_key.page_of(session, Event, organization_id, "title_key", found, query)
-    if total is None and not query.after:
-        if found is None:
-            total = await by_key.count(session, Event, organization_id)
-        else:
-            total = await by_key.count_searched(session, found.every, found.every)
+    rows, total = await by_key.list_of(session, Event, organization_id, "title_key", found, query)
     links = await links_of(session, rows)
     shown = tuple(summary(event, links.get(event.id)) for event in rows[: query.limit])
     return Page[EventSummary](items=shown, next=by_key.behind(rows, "title_key", query), total=total)

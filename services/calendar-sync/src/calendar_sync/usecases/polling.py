@@ -19,7 +19,6 @@ from calendar_sync.storage.tables import CalendarConnection, EventLink, Push
 from calendar_sync.usecases.check import Check, check, zone_for
 from calendar_sync.usecases.history import POLL, Cause
 from calendar_sync.usecases.schedule import locked_connection
-from calendar_sync.usecases.there import unobserved
 from calendar_sync.usecases.waiting import look_for_waiting
 from pco_client.client import PlanningCenter
 from pco_client.errors import Forbidden, LeaseUnavailable, PlanningCenterError, Unauthorized, Unavailable
@@ -72,7 +71,7 @@ async def poll(job: JobContext, resources: Resources) -> None:
         return
     owner = Owner(connection.organization_id, connection.pco_organization_id)
     try:
-        async with resources.planning_center(job.organization_id, owner.pco_organization_id, unobserved) as pco:
+        async with resources.planning_center(job.organization_id, owner.pco_organization_id) as pco:
             found = await _check(job, resources, pco, connection, owner)
         await _end(job, resources, owner, found=found, role_missing=False)
     except (NotConnected, Unauthorized):

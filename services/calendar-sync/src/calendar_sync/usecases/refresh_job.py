@@ -31,13 +31,13 @@ from calendar_sync.usecases.check import Check, look, zone_for
 from calendar_sync.usecases.history import Cause
 from calendar_sync.usecases.refreshes import OF_EVENT, OF_INSTANCE, OF_REQUEST, PUSH, REFRESHES, concerned
 from calendar_sync.usecases.schedule import locked_connection
-from calendar_sync.usecases.there import unobserved
 from contracts.values import CALENDAR
 from pco_client.errors import Forbidden, LeaseUnavailable, NotFound, PlanningCenterError, Unauthorized, Unavailable
 from pco_client.pacer import Priority
 from servicekit.jobs.worker import JobContext
 from synckit import refresh_job
-from synckit.errors import NotConnected, NotYet
+from synckit.connections import usable
+from synckit.errors import NotYet
 from synckit.history import REFRESH
 from synckit.refresh_job import Again, Work
 from synckit.refreshes import Done, RefreshColumns
@@ -55,11 +55,9 @@ async def work_off(job: JobContext, resources: Resources) -> None:
 @asynccontextmanager
 async def _begun(job: JobContext, resources: Resources) -> AsyncIterator[Work]:
     async with job.sessions() as session:
-        connection = await session.get(CalendarConnection, job.organization_id)
-    if connection is None or connection.state != "connected":
-        raise NotConnected(CALENDAR)
+        connection = await usable(session, CalendarConnection, job.organization_id, CALENDAR)
     owner = Owner(connection.organization_id, connection.pco_organization_id)
-    async with resources.planning_center(job.organization_id, owner.pco_organization_id, unobserved) as pco:
+    async with resources.planning_center(job.organization_id, owner.pco_organization_id) as pco:
         if connection.time_zone is None:
             zone = await zone_for(resources, pco, connection, resources.clock.now())
         else:

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from calendar_sync.domain.sentences import ASKING, LOOKS_AGAIN, NOT_CONNECTED
+from calendar_sync.domain.sentences import LOOKS_AGAIN, NOT_CONNECTED
 from calendar_sync.storage import links
 from calendar_sync.storage.links import Owner
 from calendar_sync.storage.tables import CalendarConnection, EventLink, OccurrenceRow, Refresh
@@ -16,8 +16,8 @@ from calendar_sync.usecases import events
 from calendar_sync.usecases.events import locked
 from contracts.http.calendar import EventSync
 from contracts.values import EVENT
-from servicekit.errors import Conflict, NotFound
-from synckit.records import parse_id
+from servicekit.errors import Conflict
+from synckit import refreshes
 from synckit.refreshes import RefreshColumns, Refreshes, request, wake
 
 ASKED: Final = "asked"
@@ -58,6 +58,7 @@ REFRESHES: Final = Refreshes(
     job="calendar.refresh",
     connections=CalendarConnection,
     record_of=_linked,
+    looks_again=LOOKS_AGAIN,
 )
 
 
@@ -96,28 +97,9 @@ async def may_have_changed(session: AsyncSession, owner: Owner, pco_id: str, now
 
 async def get(session: AsyncSession, organization_id: str, sync_id: str) -> EventSync:
     """The state of one sync. NotFound (404)."""
-    row = await session.scalar(
-        select(Refresh).where(
-            Refresh.organization_id == organization_id,
-            Refresh.id == parse_id(sync_id, "sync"),
-            Refresh.record_id.is_not(None),
-        )
-    )
-    if row is None:
-        raise NotFound("There is no such sync. Those of one event are kept for a day.")
-    return render(row)
+    return render(await refreshes.find(session, REFRESHES, organization_id, sync_id))
 
 
 def render(row: RefreshColumns) -> EventSync:
     """The API's form of a sync."""
-    waits = row.state == "queued" and row.tries > 0
-    return EventSync(
-        id=str(row.id),
-        event_id=str(row.record_id),
-        state="done" if row.state == "done" else "queued",
-        outcome=row.outcome if row.state == "done" else None,
-        sentence=row.sentence or (LOOKS_AGAIN if waits else ASKING),
-        again_at=row.not_before if waits else None,
-        requested_at=row.requested_at,
-        finished_at=row.finished_at,
-    )
+    return EventSync(event_id=str(row.record_id), **refreshes.shown(REFRESHES, row))

@@ -30,7 +30,7 @@ from servicekit.jobs.queue import StopRequested
 from servicekit.jobs.worker import JobContext
 from synckit import runs, work
 from synckit.changes import changes_of, counts, page_of
-from synckit.errors import NotConnected
+from synckit.connections import usable
 from synckit.history import RUN
 from synckit.progress import Ahead
 from synckit.report import Report, reporting
@@ -114,9 +114,7 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
 
 async def _begin(job: JobContext, owner: Owner, now: datetime) -> CalendarConnection:
     async with job.transaction() as session:
-        connection = await session.get(CalendarConnection, owner.organization_id)
-        if connection is None or connection.state != "connected":
-            raise NotConnected(CALENDAR)
+        connection = await usable(session, CalendarConnection, owner.organization_id, CALENDAR)
         if connection.pco_organization_id != owner.pco_organization_id:
             raise StopRequested
         total = len([link for link in await links.all_of(session, owner) if link.state == links.LINKED])

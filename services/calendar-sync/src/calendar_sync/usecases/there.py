@@ -29,7 +29,7 @@ from calendar_sync.storage.links import Owner, linked_to
 from calendar_sync.storage.tables import CalendarConnection, EventLink
 from contracts.http.calendar import LONGEST_WINDOW_DAYS, EventsThere, EventThere, InstanceThere, ThereQuery
 from pco_client import errors
-from pco_client.client import Observation, PlanningCenter
+from pco_client.client import PlanningCenter
 from pco_client.pacer import Priority
 from servicekit.errors import Conflict, Invalid, NotFound, Unavailable
 from synckit.errors import NotConnected
@@ -69,7 +69,7 @@ async def asking(
     with in_words(organization_id):
         async with (
             asyncio.timeout(patience),
-            resources.planning_center(organization_id, owner.pco_organization_id, unobserved) as pco,
+            resources.planning_center(organization_id, owner.pco_organization_id) as pco,
         ):
             urgent = pco.using(priority=Priority.INTERACTIVE)
             zone = connection.time_zone or await learn_zone(resources, urgent, owner)
@@ -94,10 +94,6 @@ def in_words(organization_id: str) -> Iterator[None]:
     except errors.PlanningCenterError as error:
         log.warning("answer not understood", organization_id=organization_id, exc_info=error)
         raise Unavailable(NOT_UNDERSTOOD, retry_after=60) from error
-
-
-def unobserved(_: Observation) -> None:
-    """For requests that nobody counts."""
 
 
 async def learn_zone(resources: Resources, pco: PlanningCenter, owner: Owner) -> str:

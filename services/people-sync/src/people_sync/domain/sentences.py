@@ -430,7 +430,6 @@ MOVED_HALFWAY: Final = (
 NOT_IN_HOUSEHOLD: Final = (
     "The primary contact here is not in the family in Planning Center, so nothing of the decision was applied."
 )
-ASKING: Final = "Asking Planning Center."
 LOOKS_AGAIN: Final = (
     "Planning Center does not show the newest state yet. Nothing was overwritten; we will read this record again."
 )

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.http.common import FieldError
 from contracts.http.people import BulkFamily, BulkMember, BulkRejected, BulkResult, BulkUpsert
 from contracts.values import MEMBER
 from people_sync.domain.inputs import problems, text_problem
@@ -32,10 +31,11 @@ from people_sync.usecases.families import family_notes, join, leave, membership_
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.publishing import publish, touch_families, touch_members
 from people_sync.usecases.record.effects import take_over
-from people_sync.usecases.supplied import NOT_CONNECTED, kept_ids, one_at_a_time
-from servicekit.http.wording import encodable, sentence
+from people_sync.usecases.supplied import NOT_CONNECTED, kept_ids
+from servicekit.http.wording import field_errors, sentence
 from synckit.among import among
 from synckit.history import DELETED, Actor, Noted
+from synckit.standstill import one_at_a_time
 
 Kind = Literal["member", "family"]
 Item = TypeVar("Item", BulkMember, BulkFamily)
@@ -77,7 +77,7 @@ class _Call:
                 kind=kind,
                 position=position,
                 external_id=external_id if isinstance(external_id, str) and not impossible(external_id) else None,
-                errors=tuple(FieldError(field=encodable(name), message=encodable(message)) for name, message in errors),
+                errors=field_errors(errors),
             )
         )
 

@@ -12,16 +12,18 @@ from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases import decisions
 from people_sync.usecases.refreshes import REFRESHES
 from people_sync.usecases.standstill import hold_jobs
-from people_sync.usecases.supplied import adopt_supplied, one_at_a_time
+from people_sync.usecases.supplied import adopt_supplied
 from synckit import refreshes, runs
 from synckit.connections import follow
 from synckit.refreshes import Done
+from synckit.standstill import one_at_a_time
 
 
 async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> None:
     """Store a fact if it is newer, then resume waiting runs or stop open ones."""
     if fact.product != PEOPLE:
         return
+    # Adoption must not miss the ids of an uncommitted bulk call.
     await one_at_a_time(session, fact.organization_id)
     await hold_jobs(session, fact.organization_id)
     followed = await follow(session, Connection, fact)

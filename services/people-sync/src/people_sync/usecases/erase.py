@@ -54,7 +54,6 @@ from people_sync.usecases.history import ERASED
 from people_sync.usecases.publishing import family_removed, member_removed, publish, touch_families
 from people_sync.usecases.record.claims import any_is_being_written
 from people_sync.usecases.standstill import hold_jobs
-from people_sync.usecases.supplied import one_at_a_time
 from servicekit.db.tables import OUTBOX, SET_ASIDE
 from servicekit.errors import Conflict as Refused
 from servicekit.errors import Invalid, NotFound
@@ -66,6 +65,7 @@ from synckit.among import among
 from synckit.history import Actor, Noted
 from synckit.records import check_version
 from synckit.runs import OPEN, render
+from synckit.standstill import one_at_a_time
 
 _SILENT: Final = {"synchronize_session": False}
 

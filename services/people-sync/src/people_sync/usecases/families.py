@@ -140,12 +140,7 @@ async def families(session: AsyncSession, organization_id: str, query: FamilyQue
         fits = by_name.family_has(terms(query.q, None))
         every = select(Family.id).where(*by_key.here(Family, organization_id), *fits(Family))
         found = by_key.Found(fits, every)
-    rows, total = await by_key.page_of(session, Family, organization_id, "name_key", found, query)
-    if total is None and not query.after:
-        if found is None:
-            total = await by_key.count(session, Family, organization_id)
-        else:
-            total = await by_key.count_searched(session, found.every, found.every)
+    rows, total = await by_key.list_of(session, Family, organization_id, "name_key", found, query)
     shown = rows[: query.limit]
     return Page[people.Family](
         items=tuple(await render_families(session, shown)), next=by_key.behind(rows, "name_key", query), total=total

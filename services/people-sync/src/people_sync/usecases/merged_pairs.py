@@ -28,12 +28,12 @@ from people_sync.usecases.history import KEPT_TWO
 from people_sync.usecases.join import join
 from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
-from people_sync.usecases.supplied import one_at_a_time
 from servicekit.errors import Conflict, NotFound
 from servicekit.http import paging
 from synckit.among import among
 from synckit.history import Actor, Noted
 from synckit.records import parse_id
+from synckit.standstill import one_at_a_time
 
 
 async def merged(session: AsyncSession, organization_id: str, query: MergedQuery) -> Page[MergedPair]:

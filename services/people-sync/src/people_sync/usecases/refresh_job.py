@@ -12,11 +12,9 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER, PEOPLE
-from pco_client.client import Observation
 from pco_client.errors import Forbidden, LeaseUnavailable, NotFound, PlanningCenterError, Unauthorized, Unavailable
 from pco_client.pacer import Priority
 from people_sync.domain.sentences import (
-    ASKING,
     CREATED_HERE,
     CREATED_THERE,
     KEPT_OUT,
@@ -45,11 +43,13 @@ from people_sync.usecases.record.writer import Cause, Writer, has_chosen, policy
 from people_sync.usecases.refreshes import REFRESHES
 from servicekit.jobs.worker import JobContext
 from synckit import refresh_job
-from synckit.errors import NotConnected, NotYet
+from synckit.connections import usable
+from synckit.errors import NotYet
 from synckit.guard import guarded
 from synckit.history import REFRESH
 from synckit.refresh_job import Again, Settle, Work
 from synckit.refreshes import Done, RefreshColumns
+from synckit.sentences import ASKING
 
 _WHILE_BUSY: Final = timedelta(seconds=1)
 _CHANGED: Final = frozenset({CREATED_HERE, CREATED_THERE, UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, LINKED})
@@ -65,11 +65,9 @@ async def work_off(job: JobContext, resources: Resources) -> None:
 @asynccontextmanager
 async def _begun(job: JobContext, resources: Resources) -> AsyncIterator[Work]:
     async with job.sessions() as session:
-        connection = await session.get(Connection, job.organization_id)
+        connection = await usable(session, Connection, job.organization_id, PEOPLE)
         chosen = await session.get(Settings, job.organization_id)
-    if connection is None or connection.state != "connected":
-        raise NotConnected(PEOPLE)
-    async with resources.planning_center(job.organization_id, connection.pco_organization_id, _unobserved) as pco:
+    async with resources.planning_center(job.organization_id, connection.pco_organization_id) as pco:
         writer = Writer(
             job=job,
             resources=resources,
@@ -90,10 +88,6 @@ async def _begun(job: JobContext, resources: Resources) -> AsyncIterator[Work]:
             beside_others=_beside_others,
             storing=partial(_storing, writer),
         )
-
-
-def _unobserved(_: Observation) -> None:
-    return
 
 
 def _beside_others(row: RefreshColumns) -> bool:

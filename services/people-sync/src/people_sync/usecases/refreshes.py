@@ -10,13 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.people import RecordSync
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.sentences import ASKING, LATER, LEFT_OUT, LOOKS_AGAIN
+from people_sync.domain.sentences import LATER, LEFT_OUT, LOOKS_AGAIN
 from people_sync.storage import remote
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.strays import STRAY, record_kind, unsettled
 from people_sync.storage.sync_tables import Change, Creation, Refresh, Remote
 from people_sync.storage.tables import Connection, Family, Link, Member
 from servicekit.errors import Conflict, NotFound
+from synckit import refreshes
 from synckit.records import parse_id
 from synckit.refreshes import KEPT, RefreshColumns, Refreshes, request, wake
 
@@ -36,6 +37,7 @@ REFRESHES: Final = Refreshes(
     job="people.refresh",
     connections=Connection,
     record_of=_linked,
+    looks_again=LOOKS_AGAIN,
 )
 
 
@@ -184,30 +186,14 @@ async def after_a_run(
 
 async def get(session: AsyncSession, organization_id: str, sync_id: str) -> RecordSync:
     """The state of one refresh. NotFound (404)."""
-    row = await session.scalar(
-        select(Refresh).where(
-            Refresh.organization_id == organization_id,
-            Refresh.id == parse_id(sync_id, "sync"),
-            Refresh.record_id.is_not(None),
-        )
-    )
-    if row is None:
-        raise NotFound("There is no such sync. Those of one record are kept for a day.")
-    return render(row)
+    return render(await refreshes.find(session, REFRESHES, organization_id, sync_id))
 
 
 def render(row: RefreshColumns) -> RecordSync:
     """The API's form of a refresh."""
-    waits = row.state == "queued" and row.tries > 0
     return RecordSync(
-        id=str(row.id),
         record_kind="family" if row.kind == FAMILY else "member",
         record_id=str(row.record_id),
         reasons=tuple(sorted(row.reasons)),
-        state="done" if row.state == "done" else "queued",
-        outcome=row.outcome if row.state == "done" else None,
-        sentence=row.sentence or (LOOKS_AGAIN if waits else ASKING),
-        again_at=row.not_before if waits else None,
-        requested_at=row.requested_at,
-        finished_at=row.finished_at,
+        **refreshes.shown(REFRESHES, row),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from sqlalchemy import delete, exists, or_, select, text, update
+from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -15,17 +15,6 @@ from synckit.among import among
 
 NOT_CONNECTED: Final = ""
 """The Planning Center organization of links that the platform supplied while none was connected."""
-
-_ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:organization, 7))")
-
-
-async def one_at_a_time(session: AsyncSession, organization_id: str) -> None:
-    """Hold off other bulk calls, and facts about the connection, until the transaction ends.
-
-    Otherwise each of two calls would not see the other's records, and `adopt_supplied` would miss the ids of an
-    uncommitted call.
-    """
-    await session.execute(_ONE_AT_A_TIME, {"organization": organization_id})
 
 
 async def adopt_supplied(session: AsyncSession, organization_id: str, pco_organization_id: str) -> None:

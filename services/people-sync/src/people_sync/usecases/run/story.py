@@ -44,7 +44,7 @@ from people_sync.usecases.run.undo_plan import ask_undo, plan_undo
 from servicekit.jobs.queue import StopRequested
 from servicekit.jobs.worker import JobContext
 from synckit import runs, work
-from synckit.errors import NotConnected
+from synckit.connections import usable
 from synckit.history import RUN
 from synckit.report import reporting
 from synckit.requests import Requests
@@ -85,10 +85,8 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
     async with job.sessions.begin() as session:
         await job.verify(session)
         run = await session.get_one(Run, job.id)
-        connection = await session.get(Connection, job.organization_id)
+        connection = await usable(session, Connection, job.organization_id, PEOPLE)
         chosen = await session.get(Settings, job.organization_id)
-        if connection is None or connection.state != "connected":
-            raise NotConnected(PEOPLE)
         if connection.pco_organization_id != run.pco_organization_id:
             raise StopRequested
         known_country, mirrored = connection.country_code, connection.mirrored
