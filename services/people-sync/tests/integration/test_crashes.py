@@ -18,27 +18,27 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 from sync_harness.church import Church, rows_of_many
-from sync_harness.copies import ORGANIZATION, Ground, copied, copy_database, start_run
+from sync_harness.copies import ORGANIZATION, Ground, copied, start_run
 from sync_harness.crashing import (
+    BY_CHANCE,
     PATIENCE_SECONDS,
-    Kill,
     Undisturbed,
-    all_of,
     carried_on,
     die,
     failure_of,
     ground,
-    kills_around,
     left_behind,
     undisturbed,
 )
 from sync_harness.ends import differences, doubled
 from sync_harness.process import environment, running
-from sync_harness.site import Database, Site
+from sync_harness.site import Site
 from sync_harness.stage import connect
 
 from servicekit.local.process import free_port
 from servicekit.testing import Databases, KeyRing
+from servicekit.testing.databases import Database, copy_database
+from synckit.testing.crashing import Kill, all_of, kills_around
 from synckit.testing.lender import Lender
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
@@ -145,7 +145,10 @@ async def test_killed_around_every_kind_of_call_and_commit(prepared: Prepared) -
     work: list[tuple[str, Kill]] = []
     met: set[tuple[str, str]] = set()
     for story in STORIES:
-        work += [(story, kill) for kill in kills_around(baselines[story].kinds - met, thorough=bool(SOAK_SECONDS))]
+        work += [
+            (story, kill)
+            for kill in kills_around(baselines[story].kinds - met, thorough=bool(SOAK_SECONDS), by_chance=BY_CHANCE)
+        ]
         met |= baselines[story].kinds
     failures = await all_of(work, lambda story, kill: _killed(prepared, story, kill, baselines[story]))
     calls = {kind for what, kind in met if what == "answer"}

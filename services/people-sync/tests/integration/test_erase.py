@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer
 from sqlalchemy import insert
-from sync_harness.site import Database, Site
+from sync_harness.site import Site
 from sync_harness.stage import Stage, Staging
 
 from contracts.events.conflicts_resolution_v1 import ConflictResolved, ConflictsErased
@@ -45,6 +45,7 @@ from people_sync.usecases.supplied import adopt_supplied
 from servicekit.db.tables import JOB, KEPT_ANSWER, SET_ASIDE
 from servicekit.kafka.outbox import append
 from servicekit.testing import KeyRing, eventually
+from servicekit.testing.databases import Database
 from servicekit.testing.facts import publish
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

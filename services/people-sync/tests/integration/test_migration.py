@@ -15,12 +15,13 @@ from unicodedata import category
 import pytest
 import pytest_asyncio
 from sync_harness.church import rows_of_dump
-from sync_harness.site import Database, Site
+from sync_harness.site import Site
 from sync_harness.stage import staged
 
 from people_sync.domain.canonical import email_key, name_key
 from servicekit.db.migrations import locate, migrate
 from servicekit.testing import Databases, KeyRing
+from servicekit.testing.databases import Database
 from synckit.testing.lender import Lender
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

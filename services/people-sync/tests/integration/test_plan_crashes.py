@@ -6,26 +6,17 @@ from typing import Any, Final
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
-from sync_harness.copies import ADMIN, ORGANIZATION, Copy, copied, copy_database, in_one_transaction
-from sync_harness.crashing import (
-    Kill,
-    all_of,
-    die,
-    drawn,
-    ended_as,
-    failure_of,
-    ground,
-    kills_around,
-    left_behind,
-    undisturbed,
-)
-from sync_harness.site import Database, Site
+from sync_harness.copies import ADMIN, ORGANIZATION, Copy, copied, in_one_transaction
+from sync_harness.crashing import BY_CHANCE, die, ended_as, failure_of, ground, left_behind, undisturbed
+from sync_harness.site import Site
 
 from contracts.http.people import AnswerRun
 from people_sync.storage.runs import RUNS
 from people_sync.usecases import runs
 from servicekit.testing import Databases, KeyRing
+from servicekit.testing.databases import Database, copy_database
 from synckit.runs import open_run
+from synckit.testing.crashing import Kill, all_of, drawn, kills_around
 from synckit.testing.lender import Lender
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
@@ -111,7 +102,7 @@ async def test_killed_around_every_kind_of_call_and_commit_of_a_plan(
 
                 return await failure_of(story, kill, copy, through())
 
-        kills = kills_around(expected.kinds, thorough=bool(SOAK_SECONDS))
+        kills = kills_around(expected.kinds, thorough=bool(SOAK_SECONDS), by_chance=BY_CHANCE)
         if not SOAK_SECONDS:
             kills = drawn([kill for kill in kills if kill.what != "answer"], "change", most=MOST, seed=SEED)
         failures = await all_of([("plan", kill) for kill in kills], killed)

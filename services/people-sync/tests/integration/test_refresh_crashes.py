@@ -19,26 +19,23 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
-from sync_harness.copies import ADMIN, ORGANIZATION, Ground, copied, copy_database, in_one_transaction, start_run
+from sync_harness.copies import ADMIN, ORGANIZATION, Ground, copied, in_one_transaction, start_run
 from sync_harness.crashing import (
     BY_CHANCE,
-    Kill,
     Undisturbed,
-    all_of,
     carried_on,
     die,
     die_beside,
     ended_as,
     failure_of,
     ground,
-    is_write,
     left_behind,
     moves_again,
     undisturbed,
     written_twice,
 )
 from sync_harness.ends import differences
-from sync_harness.site import Database, Site
+from sync_harness.site import Site
 
 from contracts.conflicts import Choice
 from contracts.events.conflicts_resolution_v1 import ConflictResolved
@@ -48,7 +45,9 @@ from contracts.values import FAMILY, MEMBER
 from people_sync.storage.runs import RUNS
 from people_sync.usecases import decisions, directory, held, merged_pairs, refreshes
 from servicekit.testing import Databases, KeyRing
+from servicekit.testing.databases import Database, copy_database
 from synckit.history import Actor
+from synckit.testing.crashing import Kill, all_of, is_write
 from synckit.testing.lender import Lender
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))

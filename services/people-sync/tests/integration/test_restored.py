@@ -6,13 +6,13 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from sync_harness.copies import copy_database, drop_database
-from sync_harness.site import Database, Site
+from sync_harness.site import Site
 from sync_harness.stage import Stage, Staging
 
 from people_sync.storage.sync_tables import Creation
 from people_sync.usecases.record import creations
 from servicekit.testing import eventually
+from servicekit.testing.databases import Database, copy_database, drop_database
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 _POST_PEOPLE = {"method": "POST", "path": "/people/v2/people$"}

@@ -18,25 +18,24 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
 from sync_harness.copies import ADMIN, ORGANIZATION, Copy, Ground, copied, in_one_transaction
 from sync_harness.crashing import (
-    Kill,
-    all_of,
+    BY_CHANCE,
     carried_on,
     die,
-    drawn,
     failure_of,
     ground,
-    kills_around,
     left_behind,
     moves_again,
     undisturbed,
     written_twice,
 )
-from sync_harness.site import Database, Site
+from sync_harness.site import Site
 
 from contracts.http.people import AnswerRun
 from contracts.http.plans import UndoInput
 from people_sync.usecases import runs, undo
 from servicekit.testing import Databases, KeyRing, eventually
+from servicekit.testing.databases import Database
+from synckit.testing.crashing import Kill, all_of, drawn, kills_around
 from synckit.testing.lender import Lender
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
@@ -141,7 +140,7 @@ async def test_killed_around_every_kind_of_call_and_commit(prepared: Prepared) -
 
             return await failure_of(story, kill, copy, through())
 
-    kills = kills_around(expected.kinds, thorough=bool(SOAK_SECONDS))
+    kills = kills_around(expected.kinds, thorough=bool(SOAK_SECONDS), by_chance=BY_CHANCE)
     chosen = kills if SOAK_SECONDS else drawn(kills, "change", most=MOST, seed=SEED)
     failures = await all_of([("undo", kill) for kill in chosen], one, at_once=4)
     assert not failures, "\n\n".join(failures)

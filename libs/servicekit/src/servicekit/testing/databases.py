@@ -1,6 +1,10 @@
 """Fresh databases with a service's migrations applied: one template per service, a copy per test or session."""
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -64,6 +68,72 @@ class Databases:
 
     def _url(self, name: str) -> str:
         return self._admin_url.set(database=name).render_as_string(hide_password=False)
+
+
+class Database:
+    """Plain SQL beside the service."""
+
+    def __init__(self, url: str, *, keep: bool = False) -> None:
+        """keep: reuse connections. `close` them before a copy of the database."""
+        self.url = url
+        self._dsn = _dsn(url)
+        self._keep = keep
+        self._kept: list[Any] = []
+
+    async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
+        """Rows as dicts, JSON decoded."""
+        async with self.connection() as connection:
+            return [dict(row) for row in await connection.fetch(query, *args)]
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A separate connection, for locks."""
+        connection = self._kept.pop() if self._kept else await self._connect()
+        try:
+            yield connection
+        finally:
+            if self._keep and not connection.is_closed() and not connection.is_in_transaction():
+                self._kept.append(connection)
+            else:
+                await connection.close()
+
+    async def close(self) -> None:
+        """Close the kept connections."""
+        while self._kept:
+            await self._kept.pop().close()
+
+    async def _connect(self) -> Any:
+        connection = await asyncpg.connect(self._dsn)
+        for name in ("json", "jsonb"):
+            await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+        return connection
+
+    async def value(self, query: str, *args: Any) -> Any:
+        """The first column of the first row; None without one."""
+        rows = await self.fetch(query, *args)
+        return next(iter(rows[0].values())) if rows else None
+
+
+async def copy_database(url: str) -> str:
+    """Copy a database. The original must have no connections."""
+    source = make_url(url)
+    name = f"copy_{uuid4().hex[:12]}"
+    await _maintain(url, f'CREATE DATABASE "{name}" TEMPLATE "{source.database}" STRATEGY file_copy')
+    return source.set(database=name).render_as_string(hide_password=False)
+
+
+async def drop_database(url: str) -> None:
+    """Drop a database, also with open connections."""
+    await _maintain(url, f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)')
+
+
+async def _maintain(url: str, statement: str) -> None:
+    dsn = make_url(url).set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 def _dsn(url: str) -> str:

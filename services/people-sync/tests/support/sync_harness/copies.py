@@ -6,10 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
-import asyncpg
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -20,13 +17,13 @@ from people_sync.storage import remote
 from people_sync.usecases import runs
 from servicekit.db.sessions import make_sessions
 from servicekit.testing import KeyRing, eventually
+from servicekit.testing.databases import Database, copy_database, drop_database
 from sync_harness.church import Church
 from sync_harness.ends import State, here, there
-from sync_harness.nursery import Nursery
 from sync_harness.process import HORIZON_SECONDS, environment
-from sync_harness.sabotage import VARIABLE
-from sync_harness.site import Database
 from synckit.testing.lender import Grant, Lender
+from synckit.testing.nursery import Nursery
+from synckit.testing.sabotage import VARIABLE
 
 ORGANIZATION: Final = "org-copied"
 ADMIN: Final = UserIdentity(
@@ -66,28 +63,6 @@ async def start_run(url: str, kind: str, purpose: str = "sync") -> None:
         await runs.start(session, ORGANIZATION, kind, "person", purpose=purpose)
 
     await in_one_transaction(url, start)
-
-
-async def copy_database(url: str) -> str:
-    """Copy a database. The original must have no connections."""
-    source = make_url(url)
-    name = f"copy_{uuid4().hex[:12]}"
-    await _maintain(url, f'CREATE DATABASE "{name}" TEMPLATE "{source.database}" STRATEGY file_copy')
-    return source.set(database=name).render_as_string(hide_password=False)
-
-
-async def drop_database(url: str) -> None:
-    """Drop a database, also with open connections."""
-    await _maintain(url, f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)')
-
-
-async def _maintain(url: str, statement: str) -> None:
-    dsn = make_url(url).set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 @dataclass(slots=True)

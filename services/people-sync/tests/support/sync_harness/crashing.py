@@ -3,52 +3,35 @@
 An undisturbed story gives the kinds of instants. Each kind is hit by SIGKILL once, in a copy of its own.
 """
 
-import asyncio
 import logging
-import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 from typing import Final
 
 from pco_simulator.testing import SimulatorProcess
 from servicekit.local.process import free_port
 from servicekit.testing import KeyRing, eventually
+from servicekit.testing.databases import Database
 from sync_harness.church import Rows, arguments_of, rows_of, rows_of_dump, write_state
 from sync_harness.copies import ORGANIZATION, Copy, Ground
 from sync_harness.ends import State, differences, doubled
-from sync_harness.nursery import is_alive, nursery
-from sync_harness.process import UNKIND, environment, running
-from sync_harness.site import WRITES, Database, Site
+from sync_harness.process import SUPPORT, UNKIND, environment, running
+from sync_harness.site import Site
 from sync_harness.stage import connect
+from synckit.testing.crashing import Kill, is_write
 from synckit.testing.lender import Grant, Lender
+from synckit.testing.nursery import is_alive, nursery
 
 log = logging.getLogger(__name__)
 PATIENCE_SECONDS: Final = 240.0
 """Of a busy machine; seconds are enough on an idle one."""
-AT_ONCE: Final = 8
-"""Enough for two cores; with more, requests wait for a turn longer than their timeout, and runs take another way."""
 BY_CHANCE: Final = frozenset({"remote sighting", "creation link link_write"})
 """Commits that not every run makes: of whoever came to be there between a run's pull and its push; of a contact whose
 answer was lost, if a read has confirmed it before (`creation effect link link_write` otherwise)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """An instant for a kill."""
-
-    what: str
-    """`before call` (it never arrives), `late call` (it arrives after the death), `during call`, `answer`,
-    `before commit` or `after commit`."""
-    kind: str
-    nth: int = 1
-
-    def __str__(self) -> str:
-        return f"{self.what} {self.nth} of {self.kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,38 +48,6 @@ class Undisturbed:
         return set(self.instants)
 
 
-def kills_around(kinds: Iterable[tuple[str, str]], *, thorough: bool) -> list[Kill]:
-    """Kills for each kind: around a write, after a read, around a commit. `thorough`: on both sides of everything.
-
-    Otherwise a creation has both, since it arrived or not is what a repetition hangs on; other calls that change
-    something, and commits, are killed alternately before and after they took effect.
-    """
-    kills = []
-    commits, calls = cycle(["before commit", "after commit"]), cycle(["before call", "during call"])
-    for kind in sorted({kind for what, kind in kinds if what.endswith(" commit")} - BY_CHANCE):
-        kills += [Kill(what, kind) for what in (("before commit", "after commit") if thorough else (next(commits),))]
-    for kind in sorted(kind for what, kind in kinds if what == "answer"):
-        if thorough:
-            kills += [Kill(what, kind) for what in ("before call", "during call", "answer")]
-        elif kind.startswith("POST "):
-            kills += [Kill(what, kind) for what in ("before call", "during call")]
-        else:
-            kills.append(Kill(next(calls) if is_write(kind) else "answer", kind))
-    return kills
-
-
-def drawn(kills: list[Kill], own: str, *, most: int, seed: int) -> list[Kill]:
-    """Kills at commits whose kind contains `own`, and others by draw up to `most` in all."""
-    always = [kill for kill in kills if kill.what.endswith(" commit") and own in kill.kind]
-    others = [kill for kill in kills if kill not in always]
-    return always + random.Random(seed).sample(others, min(len(others), max(0, most - len(always))))
-
-
-def is_write(kind: str) -> bool:
-    """Whether a call changes something in Planning Center."""
-    return kind.split(" ", 1)[0] in WRITES
-
-
 @asynccontextmanager
 async def ground(
     folder: Path, rows: Rows, kafka: str, keys: KeyRing, lender: Lender, *, copies: int
@@ -104,7 +55,7 @@ async def ground(
     """A simulator with copies of a church, and a nursery of processes."""
     churches = write_state(folder / "copies", [rows] * copies)
     with SimulatorProcess(settings=UNKIND, **arguments_of(folder / "copies", copies)) as simulator:
-        async with nursery() as started:
+        async with nursery("sync_harness.nursery", SUPPORT) as started:
             yield Ground(started, simulator.control, simulator.base_url, lender, keys, kafka, folder, churches)
 
 
@@ -279,16 +230,3 @@ async def moves_again(copy: Copy) -> str | None:
     entries = copy.ground.control.journal(after=before, path="^/people/v2/", limit=20_000)
     found = [one["kind"] for one in entries if one["organization_id"] == copy.church.id and is_write(one["kind"])]
     return f"a further run writes {found}" if found else None
-
-
-async def all_of(
-    tried: Iterable[tuple[str, Kill]], one: Callable[[str, Kill], Awaitable[str | None]], *, at_once: int = AT_ONCE
-) -> list[str]:
-    """Try each kill, several at a time; gives the failures."""
-    limit = asyncio.Semaphore(at_once)
-
-    async def bounded(story: str, kill: Kill) -> str | None:
-        async with limit:
-            return await one(story, kill)
-
-    return [failure for failure in await asyncio.gather(*(bounded(*each) for each in tried)) if failure]

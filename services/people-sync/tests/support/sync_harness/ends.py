@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from sync_harness.site import Database
+from servicekit.testing.databases import Database
 
 _CONTACTS = {
     "Email": ("address",),

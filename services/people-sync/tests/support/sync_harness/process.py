@@ -5,7 +5,6 @@ import os
 import signal
 import ssl
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,8 +14,11 @@ import httpx
 
 from contracts.values import PEOPLE_SYNC
 from servicekit.local.process import free_port
-from servicekit.testing import KeyRing, eventually, preloaded
+from servicekit.testing import KeyRing, eventually
+from synckit.testing.nursery import forked
 
+SUPPORT: Final = Path(__file__).parents[1]
+"""The folder that its modules are imported from."""
 HORIZON_SECONDS: Final = 1.5
 LEASE_SECONDS: Final = 4.0
 TIMEOUT_SECONDS: Final = 1.0
@@ -59,17 +61,6 @@ def ports() -> dict[str, str]:
     return {"HTTP_PORT": str(free_port()), "OPERATOR_PORT": str(free_port())}
 
 
-async def forked(module: str, env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """A process of a module that can import this package; its output goes to the log's end."""
-    with log.open("ab") as output:
-        return await asyncio.to_thread(
-            preloaded.spawn,
-            [sys.executable, "-m", module],
-            env={**env, "PYTHONPATH": str(Path(__file__).parents[1])},
-            stdout=output,
-        )
-
-
 class Service:
     """People-sync as a process of its own."""
 
@@ -92,7 +83,7 @@ class Service:
 
     async def start(self, *, ready: bool = True) -> "Service":
         """Start the process; with `ready`, wait until it is ready."""
-        self._process = await forked("sync_harness.scaled", self.env, self.log)
+        self._process = await forked("sync_harness.scaled", SUPPORT, self.env, self.log)
         if ready:
             async with httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{self.env['OPERATOR_PORT']}", verify=NO_TLS

@@ -1,70 +1,24 @@
 """One organization with its directory and its church, and the actions of people on both sides."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import asyncpg
 import httpx
-from sqlalchemy.engine import make_url
 
 from contracts.values import PEOPLE_SYNC
 from pco_simulator.testing import Control
 from people_sync.usecases.record.write_person import RIGHT_BEFORE
 from servicekit.testing import KeyRing, eventually
+from servicekit.testing.databases import Database
 from sync_harness.church import Church
 from sync_harness.process import HORIZON_SECONDS, LAG, NO_TLS
+from synckit.testing.crashing import WRITES
 
 PEOPLE: Final = "/api/v1/people"
 OVER: Final = frozenset({"done", "failed", "stopped"})
-WRITES: Final = ("POST", "PATCH", "DELETE", "PUT")
-
-
-class Database:
-    """Plain SQL beside the service."""
-
-    def __init__(self, url: str, *, keep: bool = False) -> None:
-        """keep: reuse connections. `close` them before a copy of the database."""
-        self.url = url
-        self._dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        self._keep = keep
-        self._kept: list[Any] = []
-
-    async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
-        """Rows as dicts, JSON decoded."""
-        async with self.connection() as connection:
-            return [dict(row) for row in await connection.fetch(query, *args)]
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
-        """A separate connection, for locks."""
-        connection = self._kept.pop() if self._kept else await self._connect()
-        try:
-            yield connection
-        finally:
-            if self._keep and not connection.is_closed() and not connection.is_in_transaction():
-                self._kept.append(connection)
-            else:
-                await connection.close()
-
-    async def close(self) -> None:
-        """Close the kept connections."""
-        while self._kept:
-            await self._kept.pop().close()
-
-    async def _connect(self) -> Any:
-        connection = await asyncpg.connect(self._dsn)
-        for name in ("json", "jsonb"):
-            await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
-        return connection
-
-    async def value(self, query: str, *args: Any) -> Any:
-        """The first column of the first row; None without one."""
-        rows = await self.fetch(query, *args)
-        return next(iter(rows[0].values())) if rows else None
 
 
 class Site:

@@ -16,11 +16,12 @@ from contracts.values import AUTH_SERVICE
 from pco_simulator.testing import SimulatorProcess
 from servicekit.local.process import free_port
 from servicekit.testing import KeyRing
+from servicekit.testing.databases import Database
 from servicekit.testing.facts import publish
 from servicekit.testing.time import PATIENCE_SECONDS
 from sync_harness.church import Church, Rows, arguments_of, rows_of, write_state
 from sync_harness.process import NO_TLS, UNKIND, Service, environment, running
-from sync_harness.site import Database, Site
+from sync_harness.site import Site
 from synckit.testing.lender import Grant, Lender
 
 COPIES = 60

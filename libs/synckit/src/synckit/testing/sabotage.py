@@ -9,29 +9,36 @@ import os
 import re
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
 from pco_client.client import Observation
-from pco_simulator.journal import kind_of
-from people_sync.resources import Resources
 from servicekit.jobs.worker import Claimer
+from synckit.resources import SyncResources, unobserved
 
 VARIABLE: Final = "SABOTAGE"
 _WRITE: Final = re.compile(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?', re.IGNORECASE)
 _TABLES: Final = "sabotage.tables"
+KindOf: TypeAlias = Callable[[str, str], str]
+"""The kind of a request, by method and path."""
 
 
 class Saboteur:
-    """`record`: a file that gets a line per instant. `kill`: `[what, kind, nth]`, the instant at which to die.
+    """`kind_of`: names requests. `record`: a file that gets a line per instant.
+
+    `kill`: `[what, kind, nth]`, the instant at which to die.
 
     `only`: the one kind of job that this process takes.
     """
 
-    def __init__(self, record: str | None = None, kill: list[Any] | None = None, only: str | None = None) -> None:
+    def __init__(
+        self, kind_of: KindOf, *, record: str | None = None, kill: list[Any] | None = None, only: str | None = None
+    ) -> None:
+        self._kind_of = kind_of
         self._record = Path(record) if record else None
         self._kill = tuple(kill) if kill else None
         self._only = only
@@ -62,24 +69,26 @@ class Saboteur:
                 self.at("after commit", kind)
 
         DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]
-        client: Any = Resources.planning_center
+        client: Any = SyncResources.planning_center
 
-        def watched(resources: Resources, organization_id: str, pco_organization_id: str, observer: Any) -> Any:
+        def watched(
+            resources: SyncResources, organization_id: str, pco_organization_id: str, observer: Any = unobserved
+        ) -> Any:
             def observed(observation: Observation) -> None:
                 if observation.status is not None:
-                    self.at("answer", kind_of(observation.method, observation.path))
+                    self.at("answer", self._kind_of(observation.method, observation.path))
                 observer(observation)
 
             return client(resources, organization_id, pco_organization_id, observed)
 
-        Resources.planning_center = watched  # type: ignore[assignment, method-assign]
+        SyncResources.planning_center = watched  # type: ignore[assignment, method-assign]
         if self._only:
-            claim: Any = Claimer._claim
+            claim: Any = Claimer._claim  # noqa: SLF001 - every claim of this process
 
             async def only(claimer: Any) -> Any:
-                return await claim(claimer) if claimer._worker.kind == self._only else None
+                return await claim(claimer) if claimer._worker.kind == self._only else None  # noqa: SLF001
 
-            Claimer._claim = only  # type: ignore[assignment, method-assign]
+            Claimer._claim = only  # type: ignore[assignment, method-assign]  # noqa: SLF001
 
 
 def _note_table(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -91,7 +100,7 @@ def _forget_tables(connection: Any) -> None:
     connection.info.pop(_TABLES, None)
 
 
-def install_from_environment() -> None:
+def install_from_environment(kind_of: KindOf) -> None:
     """Install what the variable SABOTAGE asks for."""
     if VARIABLE in os.environ:
-        Saboteur(**json.loads(os.environ[VARIABLE])).install()
+        Saboteur(kind_of, **json.loads(os.environ[VARIABLE])).install()
