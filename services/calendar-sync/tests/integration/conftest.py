@@ -3,10 +3,12 @@
 `linked`: a church connected with one of the simulator, whose clock and jobs the test moves.
 """
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -14,7 +16,6 @@ import pytest
 import pytest_asyncio
 import stamina
 from fastapi import FastAPI
-from sqlalchemy import select
 
 from calendar_sync.config import Settings
 from calendar_sync.main import create_app, workers
@@ -25,24 +26,17 @@ from calendar_sync.usecases.connections import connection_changed
 from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionRevoked
 from pco_simulator.testing import Control, SimulatorProcess
 from servicekit.testing import Databases, FakeClock, KeyRing, serve, unstarted
-from servicekit.testing.facts import take
 from synckit.testing.jobs import work_off
 from synckit.testing.lender import Grant, Lender, lending
 
-CALENDAR: Final = "/api/v1/calendar"
-NOBODY: Final = "http://127.0.0.1:1"
+SUPPORT: Final = str(Path(__file__).parents[1] / "support")
+if SUPPORT not in sys.path:
+    sys.path.insert(0, SUPPORT)
+
+from calendar_harness.churches import NOBODY, PLATFORM, REDIRECT, Church, There, token_of  # noqa: E402
+
 CHURCHES: Final = 80
-REDIRECT: Final = "https://platform.example/callback"
-PLATFORM: Final = ("platform", "secret")
 HORIZON: Final = timedelta(seconds=120)
-COFFEE: Final = {
-    "title": "Coffee after church",
-    "starts_at": "2026-03-01T10:30:00-05:00",
-    "ends_at": "2026-03-01T11:30:00-05:00",
-    "time_zone": "America/New_York",
-    "location": "Hall",
-    "recurrence": "FREQ=WEEKLY;COUNT=4",
-}
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -76,58 +70,6 @@ async def quiet(database: str, databases: Databases, keys: KeyRing) -> AsyncIter
         yield app
 
 
-class Church:
-    """One organization's admin at the API, and its rows."""
-
-    def __init__(self, app: FastAPI, keys: KeyRing, organization_id: str = "org-1", role: str = "admin") -> None:
-        self.app = app
-        self.organization_id = organization_id
-        self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app),
-            base_url="http://calendar-sync",
-            headers=keys.user_headers("calendar-sync", organization_id=organization_id, roles=(role,)),
-        )
-
-    async def call(self, method: str, path: str, body: Any = None, *, status: int = 200, **more: Any) -> Any:
-        answer = await self.http.request(method, CALENDAR + path, json=body, **more)
-        assert answer.status_code == status, answer.text
-        return answer.json() if answer.content else None
-
-    async def add(self, **values: Any) -> dict[str, Any]:
-        added: dict[str, Any] = await self.call("POST", "/events", COFFEE | values, status=201)
-        return added
-
-    async def faults(self, method: str, path: str, body: Any) -> dict[str, str]:
-        problem = await self.call(method, path, body, status=422)
-        return {one["field"].removeprefix("body."): one["message"] for one in problem["errors"]}
-
-    async def occurrences(self, **query: Any) -> list[dict[str, Any]]:
-        """All pages of a window."""
-        found: list[dict[str, Any]] = []
-        page: dict[str, Any] = {"next": None}
-        while page["next"] or not found:
-            params = query | ({"after": page["next"]} if page["next"] else {})
-            page = await self.call("GET", "/occurrences", params=params)
-            found += page["items"]
-            if page["next"] is None:
-                break
-        return found
-
-    async def facts(self) -> list[tuple[str, str, Any]]:
-        """Takes what is in the outbox: (type, key, body), body None for a tombstone."""
-        return await take(self.app.state.runtime.sessions)
-
-    async def rows(self, table: Any) -> list[Any]:
-        async with self.app.state.runtime.sessions.begin() as session:
-            found = await session.scalars(select(table).where(table.organization_id == self.organization_id))
-            return list(found.all())
-
-    async def history(self, event: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-        """Oldest first."""
-        items = (await self.call("GET", f"/events/{event['id']}/history"))["items"]
-        return [(one["field"], one["old"], one["new"]) for one in reversed(items)]
-
-
 @pytest.fixture
 def church(quiet: FastAPI, keys: KeyRing) -> Church:
     return Church(quiet, keys)
@@ -137,15 +79,6 @@ def church(quiet: FastAPI, keys: KeyRing) -> Church:
 def another(quiet: FastAPI, keys: KeyRing) -> Callable[..., Church]:
     """`another("org-2")`, or somebody else of the church: `another("org-1", "staff")`."""
     return lambda organization_id, role="admin": Church(quiet, keys, organization_id, role)
-
-
-@dataclass(frozen=True, slots=True)
-class There:
-    """A church in the simulator, with a token of its administrator."""
-
-    id: str
-    admin_id: str
-    token: str
 
 
 @pytest.fixture(scope="session")
@@ -168,19 +101,6 @@ async def lender(keys: KeyRing) -> AsyncIterator[Lender]:
     """Stands in for auth-service and lends tokens."""
     async with lending(keys) as made:
         yield made
-
-
-def token_of(simulator: SimulatorProcess, church: dict[str, Any]) -> There:
-    """The administrator of a church allows our application everything."""
-    admin = next(one["person_id"] for one in church["logins"] if one["organization_administrator"])
-    asked = {"client_id": PLATFORM[0], "redirect_uri": REDIRECT, "response_type": "code", "scope": "calendar"}
-    form = {**asked, "login": f"{church['id']}:{admin}", "decision": "allow"}
-    answer = httpx.post(f"{simulator.base_url}/oauth/authorize", data=form)
-    code = httpx.URL(answer.headers["location"]).params["code"]
-    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT}
-    granted = httpx.post(f"{simulator.base_url}/oauth/token", data=form, auth=PLATFORM)
-    assert granted.status_code == 200, granted.text
-    return There(church["id"], admin, granted.json()["access_token"])
 
 
 @dataclass(slots=True)

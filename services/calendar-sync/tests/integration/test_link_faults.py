@@ -1,16 +1,11 @@
 """Faults of links and checks: two people at once, changes meanwhile, other churches, replicas, and killed processes."""
 
 import asyncio
-import os
 import random
-import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,12 +14,10 @@ from sqlalchemy import func, select, text, update
 
 from calendar_sync.main import create_app, workers
 from calendar_sync.resources import open_resources
-from calendar_sync.storage.tables import CalendarConnection, EventLink
+from calendar_sync.storage.tables import EventLink
 from calendar_sync.usecases import polling
-from contracts.values import CALENDAR_SYNC
 from servicekit.db.tables import JOB
-from servicekit.local.process import free_port
-from servicekit.testing import KeyRing, eventually, preloaded
+from servicekit.testing import KeyRing, eventually
 from synckit.testing.jobs import work_off
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -211,56 +204,6 @@ async def test_a_worker_that_lost_its_lease_takes_nothing_over(linked: Any) -> N
     await frozen
     assert len(facts) == 1
     assert await linked.here.facts() == [], "the one that lost it stores nothing"
-
-
-async def test_a_process_killed_while_checking_is_followed_by_another(
-    linked: Any, keys: KeyRing, kafka_server: str, tmp_path: Path
-) -> None:
-    event, pco = await alone(linked, "Retreat"), linked.create("Retreat", at(linked, 12))
-    await linked.link(event, pco)
-    linked.control.edit_event(linked.there.id, pco, name="Renamed")
-    async with linked.here.app.state.runtime.sessions.begin() as session:
-        await session.execute(update(CalendarConnection).values(next_poll_at=datetime.now(UTC)))
-    settings = linked.here.app.state.resources.settings
-    env = {
-        **os.environ,
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "KAFKA_BOOTSTRAP_SERVERS": kafka_server,
-        "SIGNING_KEY": keys.signing_key(CALENDAR_SYNC),
-        "TRUSTED_KEYS": keys.trusted_keys,
-        "AUTH_SERVICE_URL": settings.auth_service_url,
-        "PCO_BASE_URL": settings.pco_base_url,
-        "PCO_REQUEST_TIMEOUT_SECONDS": "20",
-        "JOB_LEASE_SECONDS": "3",
-        "LOG_FORMAT": "console",
-    }
-    held = linked.control.add_fault({"kind": "hold"}, path="/calendar/v2/event", times=1)
-    with (tmp_path / "log").open("ab") as log:
-
-        def start() -> subprocess.Popen[bytes]:
-            ports = {"HTTP_PORT": str(free_port()), "OPERATOR_PORT": str(free_port())}
-            return preloaded.spawn([sys.executable, "-m", "calendar_sync"], env=env | ports, stdout=log)
-
-        first = start()
-        try:
-            await eventually(lambda: linked.control.fault(held)["holding"])
-        finally:
-            first.send_signal(signal.SIGKILL)
-            first.wait()
-        linked.control.release(held)
-        assert (await linked.event(event))["title"] == "Retreat"
-        second = start()
-        try:
-
-            async def renamed() -> bool:
-                return bool((await linked.event(event))["title"] == "Renamed")
-
-            await eventually(renamed, because=(tmp_path / "log").read_text(errors="replace")[-2000:])
-        finally:
-            second.terminate()
-            second.wait()
-    changed = [one for one in await linked.here.history(event) if one[0] == "title"]
-    assert changed == [("title", "Retreat", "Renamed")]
 
 
 Step = Callable[[random.Random, Any, str], None]

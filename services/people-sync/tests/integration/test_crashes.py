@@ -19,17 +19,7 @@ import pytest
 import pytest_asyncio
 from sync_harness.church import Church, rows_of_many
 from sync_harness.copies import ORGANIZATION, Ground, copied, start_run
-from sync_harness.crashing import (
-    BY_CHANCE,
-    PATIENCE_SECONDS,
-    Undisturbed,
-    carried_on,
-    die,
-    failure_of,
-    ground,
-    left_behind,
-    undisturbed,
-)
+from sync_harness.crashing import BY_CHANCE, Undisturbed, carried_on, failure_of, ground, left_behind, undisturbed
 from sync_harness.ends import differences, doubled
 from sync_harness.process import environment, running
 from sync_harness.site import Site
@@ -38,7 +28,7 @@ from sync_harness.stage import connect
 from servicekit.local.process import free_port
 from servicekit.testing import Databases, KeyRing
 from servicekit.testing.databases import Database, copy_database
-from synckit.testing.crashing import Kill, all_of, kills_around
+from synckit.testing.crashing import PATIENCE_SECONDS, Kill, all_of, die, kills_around
 from synckit.testing.lender import Lender
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))

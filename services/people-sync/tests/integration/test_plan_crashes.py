@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from sync_harness.copies import ADMIN, ORGANIZATION, Copy, copied, in_one_transaction
-from sync_harness.crashing import BY_CHANCE, die, ended_as, failure_of, ground, left_behind, undisturbed
+from sync_harness.crashing import BY_CHANCE, ended_as, failure_of, ground, left_behind, undisturbed
 from sync_harness.site import Site
 
 from contracts.http.people import AnswerRun
@@ -16,7 +16,7 @@ from people_sync.usecases import runs
 from servicekit.testing import Databases, KeyRing
 from servicekit.testing.databases import Database, copy_database
 from synckit.runs import open_run
-from synckit.testing.crashing import Kill, all_of, drawn, kills_around
+from synckit.testing.crashing import Kill, all_of, die, drawn, kills_around
 from synckit.testing.lender import Lender
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))

@@ -24,7 +24,6 @@ from sync_harness.crashing import (
     BY_CHANCE,
     Undisturbed,
     carried_on,
-    die,
     die_beside,
     ended_as,
     failure_of,
@@ -47,7 +46,7 @@ from people_sync.usecases import decisions, directory, held, merged_pairs, refre
 from servicekit.testing import Databases, KeyRing
 from servicekit.testing.databases import Database, copy_database
 from synckit.history import Actor
-from synckit.testing.crashing import Kill, all_of, is_write
+from synckit.testing.crashing import Kill, all_of, die, is_write
 from synckit.testing.lender import Lender
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))

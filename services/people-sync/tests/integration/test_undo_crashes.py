@@ -20,7 +20,6 @@ from sync_harness.copies import ADMIN, ORGANIZATION, Copy, Ground, copied, in_on
 from sync_harness.crashing import (
     BY_CHANCE,
     carried_on,
-    die,
     failure_of,
     ground,
     left_behind,
@@ -35,7 +34,7 @@ from contracts.http.plans import UndoInput
 from people_sync.usecases import runs, undo
 from servicekit.testing import Databases, KeyRing, eventually
 from servicekit.testing.databases import Database
-from synckit.testing.crashing import Kill, all_of, drawn, kills_around
+from synckit.testing.crashing import Kill, all_of, die, drawn, kills_around
 from synckit.testing.lender import Lender
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))

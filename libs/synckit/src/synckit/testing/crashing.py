@@ -2,12 +2,20 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Final
+from typing import Any, Final, Protocol
+
+from servicekit.testing import eventually
+from servicekit.testing.databases import Database
+from synckit.testing.lender import Church
+from synckit.testing.nursery import is_alive
 
 WRITES: Final = ("POST", "PATCH", "DELETE", "PUT")
+PATIENCE_SECONDS: Final = 240.0
+"""Of a busy machine; seconds are enough on an idle one."""
 AT_ONCE: Final = 8
 """Enough for two cores; with more, requests wait for a turn longer than their timeout, and work takes another way."""
 
@@ -24,6 +32,41 @@ class Kill:
 
     def __str__(self) -> str:
         return f"{self.what} {self.nth} of {self.kind}"
+
+
+class Killable(Protocol):
+    """A church and a database, with the processes that work on them."""
+
+    @property
+    def church(self) -> Church:
+        """The church in the simulator."""
+        ...
+
+    @property
+    def control(self) -> Any:
+        """The simulator's control (`pco_simulator.testing.Control`)."""
+        ...
+
+    @property
+    def database(self) -> Database:
+        """The service's database."""
+        ...
+
+    async def process(self, **sabotage: Any) -> int:
+        """Start a process; gives its pid. `sabotage`: as for `Saboteur`."""
+        ...
+
+    async def kill(self, pid: int | None = None) -> None:
+        """Kill one process, or all."""
+        ...
+
+    def died(self, pid: int) -> None:
+        """Note that a process died by itself."""
+        ...
+
+    async def at_work(self, connection: Any) -> bool:
+        """Whether there is work left."""
+        ...
 
 
 def kills_around(
@@ -53,12 +96,68 @@ def drawn(kills: list[Kill], own: str, *, most: int, seed: int) -> list[Kill]:
     """Kills at commits whose kind contains `own`, and others by draw up to `most` in all."""
     always = [kill for kill in kills if kill.what.endswith(" commit") and own in kill.kind]
     others = [kill for kill in kills if kill not in always]
-    return always + random.Random(seed).sample(others, min(len(others), max(0, most - len(always))))
+    chance = random.Random(seed)  # noqa: S311 - a draw of tests
+    return always + chance.sample(others, min(len(others), max(0, most - len(always))))
 
 
 def is_write(kind: str) -> bool:
     """Whether a call changes something in Planning Center."""
     return kind.split(" ", 1)[0] in WRITES
+
+
+async def die(copy: Killable, kill: Kill) -> bool:
+    """Start a process and wait until it dies there. False if it survived its work."""
+    if not kill.what.endswith(" call"):
+        pid = await copy.process(kill=[kill.what, kill.kind, kill.nth])
+        return await dies(copy, pid)
+    method, path = kill.kind.split(" ", 1)
+    control, late = copy.control, kill.what == "late call"
+    fault = control.add_fault(
+        {
+            "kind": "hold",
+            "when": "after" if kill.what == "during call" else "before",
+            "if_gone": "carried_out" if late else "lost",
+        },
+        organization_id=copy.church.id,
+        method=method,
+        path=f"^{re.escape(path).replace(re.escape('{id}'), '[0-9]+')}$",
+        nth=kill.nth,
+    )
+    pid = await copy.process()
+    if not await _within(lambda: bool(control.fault(fault)["holding"]), copy):
+        control.remove_fault(fault)
+        return False
+    await copy.kill(pid)
+    if late:
+        control.release(fault)
+    # Planning Center's side notices the closed connection a moment later, and executes requests released before that.
+    await eventually(lambda: control.fault(fault)["holding"] == 0, within=PATIENCE_SECONDS)
+    control.remove_fault(fault)
+    return True
+
+
+async def dies(copy: Killable, pid: int) -> bool:
+    """Wait until a process dies by itself. False if it survived its work."""
+    if not await _within(lambda: not is_alive(pid), copy):
+        # The instant may be that of the last commit.
+        try:
+            await eventually(lambda: not is_alive(pid), within=3)
+        except AssertionError:
+            return False
+    copy.died(pid)
+    return True
+
+
+async def _within(happened: Callable[[], bool], copy: Killable) -> bool:
+    """Whether the condition holds before the work ends."""
+    async with copy.database.connection() as connection:
+
+        async def settled() -> str | None:
+            if happened():
+                return "happened"
+            return None if await copy.at_work(connection) else "over"
+
+        return bool(await eventually(settled, within=PATIENCE_SECONDS, every=0.1) == "happened")
 
 
 async def all_of(

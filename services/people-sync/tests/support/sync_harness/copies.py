@@ -90,6 +90,11 @@ class Copy:
         self.log = ground.folder / f"{church.id}.log"
         self._pids: list[int] = []
 
+    @property
+    def control(self) -> Control:
+        """The simulator's."""
+        return self.ground.control
+
     async def process(self, **sabotage: Any) -> int:
         """Start people-sync; `sabotage` as for `Saboteur`."""
         ground = self.ground

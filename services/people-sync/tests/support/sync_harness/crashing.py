@@ -4,7 +4,6 @@ An undisturbed story gives the kinds of instants. Each kind is hit by SIGKILL on
 """
 
 import logging
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -22,13 +21,11 @@ from sync_harness.ends import State, differences, doubled
 from sync_harness.process import SUPPORT, UNKIND, environment, running
 from sync_harness.site import Site
 from sync_harness.stage import connect
-from synckit.testing.crashing import Kill, is_write
+from synckit.testing.crashing import PATIENCE_SECONDS, Kill, dies, is_write
 from synckit.testing.lender import Grant, Lender
 from synckit.testing.nursery import is_alive, nursery
 
 log = logging.getLogger(__name__)
-PATIENCE_SECONDS: Final = 240.0
-"""Of a busy machine; seconds are enough on an idle one."""
 BY_CHANCE: Final = frozenset({"remote sighting", "creation link link_write"})
 """Commits that not every run makes: of whoever came to be there between a run's pull and its push; of a contact whose
 answer was lost, if a read has confirmed it before (`creation effect link link_write` otherwise)."""
@@ -124,37 +121,6 @@ async def ended_as(copy: Copy, expected: Undisturbed) -> str | None:
     return None
 
 
-async def die(copy: Copy, kill: Kill) -> bool:
-    """Start a process and wait until it dies there. False if it survived its work."""
-    if not kill.what.endswith(" call"):
-        pid = await copy.process(kill=[kill.what, kill.kind, kill.nth])
-        return await _dies(copy, pid)
-    method, path = kill.kind.split(" ", 1)
-    control, late = copy.ground.control, kill.what == "late call"
-    fault = control.add_fault(
-        {
-            "kind": "hold",
-            "when": "after" if kill.what == "during call" else "before",
-            "if_gone": "carried_out" if late else "lost",
-        },
-        organization_id=copy.church.id,
-        method=method,
-        path=f"^{re.escape(path).replace(re.escape('{id}'), '[0-9]+')}$",
-        nth=kill.nth,
-    )
-    pid = await copy.process()
-    if not await _within(lambda: bool(control.fault(fault)["holding"]), copy):
-        control.remove_fault(fault)
-        return False
-    await copy.kill(pid)
-    if late:
-        control.release(fault)
-    # Planning Center's side notices the closed connection a moment later, and executes requests released before that.
-    await eventually(lambda: control.fault(fault)["holding"] == 0, within=PATIENCE_SECONDS)
-    control.remove_fault(fault)
-    return True
-
-
 def written_twice(copy: Copy, kill: Kill | None = None) -> str | None:
     """Requests executed twice. An unanswered request was executed unless it never arrived."""
     lost = kill is not None and kill.what == "before call"
@@ -174,7 +140,7 @@ async def die_beside(copy: Copy, kill: Kill, only: str) -> bool:
     """Let one process take only one kind of job and die at it, while another does everything else."""
     pid = await copy.process(kill=[kill.what, kill.kind, kill.nth], only=only)
     await _joined(copy, pid, only)
-    return await _dies(copy, pid)
+    return await dies(copy, pid)
 
 
 async def _joined(copy: Copy, pid: int, only: str) -> None:
@@ -186,29 +152,6 @@ async def _joined(copy: Copy, pid: int, only: str) -> None:
 
     await eventually(begun, within=PATIENCE_SECONDS)
     await copy.process()
-
-
-async def _within(happened: Callable[[], bool], copy: Copy) -> bool:
-    """Whether the condition holds before the work ends."""
-    async with copy.database.connection() as connection:
-
-        async def settled() -> str | None:
-            if happened():
-                return "happened"
-            return None if await copy.at_work(connection) else "over"
-
-        return bool(await eventually(settled, within=PATIENCE_SECONDS, every=0.1) == "happened")
-
-
-async def _dies(copy: Copy, pid: int) -> bool:
-    if not await _within(lambda: not is_alive(pid), copy):
-        # The instant may be that of the last commit.
-        try:
-            await eventually(lambda: not is_alive(pid), within=3)
-        except AssertionError:
-            return False
-    copy.died(pid)
-    return True
 
 
 async def failure_of(story: str, kill: Kill, copy: Copy, seen_through: Awaitable[str | None]) -> str | None:
