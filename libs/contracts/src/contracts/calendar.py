@@ -89,6 +89,12 @@ class EventLink(Model):
         description="What was put back here and differs from Planning Center until somebody syncs the event by hand: "
         "`title`, `location`, `description`, `times`.",
     )
+    read_at: Timestamp | None = Field(
+        default=None,
+        description="When it was last read at its own address, or changed by a check. Every check reads an event that "
+        "takes place from yesterday to a year ahead (`checked_at` of the status); others at most once a day, a few in "
+        "each check.",
+    )
 
 
 class EventSummary(EventValues):

@@ -1,5 +1,6 @@
 """The regular check of linked events: what it costs, what it finds, and what it does not conclude."""
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import update
 from calendar_sync.storage.links import Owner
 from calendar_sync.storage.tables import CalendarConnection, Refresh
 from calendar_sync.usecases.refreshes import may_have_changed
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -207,6 +209,48 @@ async def test_links_outlive_a_disconnect_and_are_found_again(linked: Any) -> No
     await linked.connected()
     await linked.poll(0)
     assert (await linked.event(event))["title"] == "Spring retreat"
+
+
+async def test_what_lies_beyond_the_window_is_read_once_a_day_a_few_in_each_check(linked: Any) -> None:
+    pairs = [await pair(linked, f"Retreat {number}", 400 if number % 2 else -30) for number in range(7)]
+    near, _ = await pair(linked, "Picnic", 12)
+    for event, pco in pairs:
+        linked.control.edit_event(linked.there.id, pco, name=f"{event['title']} renamed")
+
+    async def renamed() -> int:
+        return sum([(await linked.event(event))["title"].endswith("renamed") for event, _ in pairs])
+
+    await linked.poll()
+    assert await renamed() == 0, "the links have just been read"
+    linked.clock.advance(timedelta(days=1))
+    mark = linked.mark()
+    await linked.poll()
+    assert await renamed() == 5
+    assert len(linked.requests(mark)) == 7, "five, one window, and the church's zone"
+    await linked.poll()
+    assert await renamed() == 7
+    mark = linked.mark()
+    await linked.poll()
+    assert len(linked.requests(mark)) == 1, "not again today"
+    far = (await linked.event(pairs[0][0]))["link"]
+    assert datetime.fromisoformat(far["read_at"]) > linked.clock.now() - timedelta(minutes=11)
+    assert (await linked.event(near))["link"]["read_at"] == near["link"]["read_at"]
+
+
+async def test_a_window_that_was_read_before_a_sync_is_not_taken_over(linked: Any) -> None:
+    event, pco = await pair(linked, "Retreat", 12)
+    linked.control.edit_event(linked.there.id, pco, name="Older", location="Lake")
+    held = linked.control.add_fault({"kind": "hold", "when": "after"}, path="/calendar/v2/event_instances$", times=1)
+    checking = asyncio.create_task(linked.poll())
+    await eventually(lambda: linked.control.fault(held)["holding"])
+    linked.clock.advance(timedelta(seconds=1))
+    linked.control.edit_event(linked.there.id, pco, name="Newer", location="Hills")
+    assert (await linked.sync(event))["outcome"] == "updated_here"
+    linked.control.release(held)
+    await checking
+    now = await linked.event(event)
+    assert (now["title"], now["location"]) == ("Newer", "Hills")
+    assert [new for field, _, new in await linked.here.history(event) if field == "title"] == ["Newer"]
 
 
 async def test_one_bad_event_does_not_stop_the_others(linked: Any) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from calendar_sync.domain.events import Span
 from calendar_sync.domain.schedule import next_check
 from calendar_sync.domain.suggest import ByDay, Candidate, Local, frequency, similarity, suggest
-from calendar_sync.domain.window import BEHIND, HORIZON, Reads, Target, plan_reads
+from calendar_sync.domain.window import BEHIND, HORIZON, Reads, Target, Window, Windows, plan_reads
 from calendar_sync.domain.zone_names import iana_name
 
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
@@ -46,6 +46,23 @@ def test_every_target_is_read_once_within_the_horizon_and_never_dearer_than_one_
     if those:
         by_address = sum(ceil(one.count / 99) for one in those)
         assert reads.requests(those, density) <= by_address
+
+
+stretches = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), max_size=12).map(
+    lambda those: [Window(NOW + begins * HOUR, NOW + (begins + length) * HOUR) for begins, length in those]
+)
+
+
+@given(stretches, st.integers(0, 60), st.integers(1, 30))
+def test_a_window_of_many_is_found_if_any_shows_a_target(windows: list[Window], begins: int, length: int) -> None:
+    one = Target("1", NOW + begins * HOUR, NOW + (begins + length) * HOUR, 1, True)
+    found = Windows(windows).of(one)
+    if any(window.has(one) for window in windows):
+        assert found in windows
+        assert found is not None
+        assert found.has(one)
+    else:
+        assert found is None
 
 
 def test_without_links_nothing_is_read() -> None:

@@ -4,6 +4,8 @@ A window costs a page for each hundred instances of the church, linked or not; a
 request. Cheap in total is what counts, since the vendor's limit is on requests.
 """
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -46,6 +48,25 @@ class Window:
     def has(self, one: Target) -> bool:
         """Whether it shows all that a target has within the horizon."""
         return self.begins <= one.first and one.last <= self.ends
+
+
+class Windows:
+    """Windows, by what they show."""
+
+    def __init__(self, windows: Iterable[Window]) -> None:
+        self._begins: list[datetime] = []
+        self._widest: list[Window] = []
+        """Of those that begin until then, the one that ends last: if any shows a target, it does."""
+        for window in sorted(windows, key=lambda one: one.begins):
+            widest = self._widest[-1] if self._widest else window
+            self._begins.append(window.begins)
+            self._widest.append(window if window.ends > widest.ends else widest)
+
+    def of(self, one: Target) -> Window | None:
+        """A window that shows all that a target has within the horizon; None if none does."""
+        place = bisect_right(self._begins, one.first)
+        window = self._widest[place - 1] if place else None
+        return window if window is not None and window.has(one) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +113,15 @@ def _mixed(targets: Sequence[Target], density: float) -> Reads:
             windows[-1] = grown
         else:
             windows.append(Window(one.first, one.last))
-    alone = [one for one in targets if not any(window.has(one) for window in windows)]
-    inside = {window: [one for one in targets if window.has(one)] for window in windows}
+    found = Windows(windows)
+    saved: dict[Window, int] = defaultdict(int)
+    for one in targets:
+        if (window := found.of(one)) is not None:
+            saved[window] += _own_pages(one)
     # A window for a single target saves nothing.
-    kept = [window for window, those in inside.items() if sum(map(_own_pages, those)) > _pages(window, density)]
-    left = [one for one in targets if one not in alone and not any(window.has(one) for window in kept)]
-    return Reads(tuple(kept), tuple(one.id for one in (*alone, *left)))
+    kept = [window for window, pages in saved.items() if pages > _pages(window, density)]
+    found = Windows(kept)
+    return Reads(tuple(kept), tuple(one.id for one in targets if found.of(one) is None))
 
 
 def _around(targets: Sequence[Target]) -> Window:

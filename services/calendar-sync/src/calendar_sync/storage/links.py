@@ -178,4 +178,5 @@ def rendered(event: Event, link: EventLink | None) -> calendar.EventLink | None:
         gone_at=link.gone_at,
         note=note,
         differs=tuple(link.kept),
+        read_at=link.read_at,
     )

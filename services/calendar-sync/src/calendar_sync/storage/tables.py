@@ -222,6 +222,8 @@ class EventLink(Base):
     """Whether Planning Center has it from the church's feed, so that it is changed here alone."""
     kept: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), default=list)
     """The parts that a person restored (`domain.taking_over.KEPT`). A check leaves them alone."""
+    read_at: Mapped[datetime | None]
+    """When the newest read began that was taken over, or that read it at its own address. An older one is not taken."""
 
 
 class Push(Base):

@@ -6,8 +6,8 @@ before it counts as missing.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from sqlalchemy import select
 from calendar_sync.domain.planning_center import Seen, SeenInstance
 from calendar_sync.domain.sentences import DIFFERS, MISSING, REJECTED, UNCHANGED
 from calendar_sync.domain.taking_over import Reach, There
-from calendar_sync.domain.window import Reads, Target, Window, plan_reads
+from calendar_sync.domain.window import Reads, Target, Window, Windows, plan_reads
 from calendar_sync.planning_center import read_window
 from calendar_sync.resources import Resources
 from calendar_sync.storage import links
@@ -47,9 +47,12 @@ from synckit.refreshes import request
 
 _AT_ONCE: Final = 6
 """Events read at their own address at the same time."""
+_ELSEWHERE: Final = 5
+"""Events of one check whose dates are over, or more than a year ahead."""
+_SELDOM: Final = timedelta(days=1)
+"""How often each of them is read at the most."""
 _LOADED: Final = 100
 """Events loaded at the same time to see what differs."""
-_HOUR: Final = 3600.0
 _DAY: Final = 86_400.0
 PATIENCE: Final = (Unauthorized, Forbidden, LeaseUnavailable, NotConnected)
 """Errors about all events, which end a check."""
@@ -74,26 +77,48 @@ class Check:
     told: Told
     every: bool
     """Whether events are read too that have no occurrence within the horizon."""
+    by_hand: bool = False
+    """Whether a person asked for it, so that what was put back here is overwritten."""
     incomplete: bool = field(default=False, init=False)
     read_rows: int = field(default=0, init=False)
     read_days: float = field(default=0.0, init=False)
 
-    @property
-    def context(self) -> Context:
-        """For taking over, now."""
-        return Context(self.owner, self.zone, self.cause, self.resources.clock.now(), self.resources.horizon)
+    def context(self, read_at: datetime) -> Context:
+        """For taking over, now, what a read that began then found."""
+        return Context(
+            self.owner, self.zone, self.cause, self.resources.clock.now(), self.resources.horizon, read_at, self.by_hand
+        )
 
 
 @dataclass(slots=True)
 class _Found:
     """An event as a window shows it."""
 
+    window: Window
+    read_at: datetime
     event: Seen
-    instances: list[SeenInstance] = field(default_factory=list)
+    instances: dict[str, SeenInstance] = field(default_factory=dict)
+    """By id: a row can come twice; the last copy wins."""
 
 
-Shown: TypeAlias = list[tuple[Window, dict[str, _Found]]]
-"""Windows that were read whole, each with the linked events in it."""
+@dataclass(slots=True)
+class _Shown:
+    """Windows that were read whole, and the linked events in them."""
+
+    windows: set[Window] = field(default_factory=set)
+    events: dict[str, dict[Window, _Found]] = field(default_factory=dict)
+    """By Planning Center's id, in the order of the reads."""
+
+    def of(self, link: EventLink) -> Iterable[tuple[_Found, There]]:
+        """A link's target, as each window shows it that does."""
+        for found in self.events.get(link.pco_event_id, {}).values():
+            if (there := _of(link, found)) is not None:
+                yield found, there
+
+    def has(self, link: EventLink, window: Window) -> bool:
+        """Whether a window shows a link's target."""
+        found = self.events.get(link.pco_event_id, {}).get(window)
+        return found is not None and _of(link, found) is not None
 
 
 async def zone_for(resources: Resources, pco: PlanningCenter, connection: CalendarConnection, now: datetime) -> str:
@@ -117,15 +142,15 @@ async def check(one: Check) -> None:
     reads = plan_reads(targets, one.density, now)
     shown, failure = await _windows(one, reads, {link.pco_event_id for link in every})
     alone = _not_shown(linked, targets, reads, shown)
-    if one.every:
-        ahead = {target.id for target in targets}
-        alone |= {link.event_id for link in linked if str(link.event_id) not in ahead}
+    ahead = {target.id for target in targets}
+    elsewhere = [link for link in linked if str(link.event_id) not in ahead]
+    alone |= {link.event_id for link in (elsewhere if one.every else _longest_ago(elsewhere, now))}
     due = {
         link.event_id
         for link in every
         if link.state == links.GONE and link.look_after is not None and link.look_after <= now
     }
-    met = {link.event_id for link in every if any(_of(link, found) for _, found in shown)}
+    met = {link.event_id for link in every if any(True for _ in shown.of(link))}
     alone |= due | {link.event_id for link in every if link.state == links.GONE and link.event_id in met}
     for batch in _batches([link for link in linked if link.event_id in met - alone]):
         alone |= await _take_shown(one, batch, shown)
@@ -134,40 +159,44 @@ async def check(one: Check) -> None:
         raise failure
 
 
-def _not_shown(linked: Iterable[EventLink], targets: Sequence[Target], reads: Reads, shown: Shown) -> set[UUID]:
+def _longest_ago(elsewhere: Iterable[EventLink], now: datetime) -> list[EventLink]:
+    """Of events whose dates lie elsewhere than checks look: a few that were not read for a day."""
+    never = datetime.min.replace(tzinfo=UTC)
+    due = [link for link in elsewhere if link.read_at is None or not now - _SELDOM < link.read_at <= now]
+    return sorted(due, key=lambda link: (link.read_at or never, link.id))[:_ELSEWHERE]
+
+
+def _not_shown(linked: Iterable[EventLink], targets: Sequence[Target], reads: Reads, shown: _Shown) -> set[UUID]:
     """Events to be read at their own address: as planned, and those that should be in a window, and are not.
 
     Nothing follows for what a window should show that was not read.
     """
     found = {UUID(one) for one in reads.alone}
     of_event = {str(link.event_id): link for link in linked}
+    windows = Windows(reads.windows)
     for target in targets:
         link = of_event.get(target.id)
-        if link is None or link.event_id in found:
+        if link is None:
             continue
-        window = next((window for window in reads.windows if window.has(target)), None)
-        if window is None:
-            found.add(link.event_id)
-            continue
-        of_window = next((those for other, those in shown if other == window), None)
-        if of_window is not None and _of(link, of_window) is None:
+        window = windows.of(target)
+        if window is None or (window in shown.windows and not shown.has(link, window)):
             found.add(link.event_id)
     return found
 
 
-async def _windows(one: Check, reads: Reads, wanted: set[str]) -> tuple[Shown, Exception | None]:
+async def _windows(one: Check, reads: Reads, wanted: set[str]) -> tuple[_Shown, Exception | None]:
     """Read the windows, as far as Planning Center answers. Returns those read whole, and what ended the reading."""
-    shown: Shown = []
+    shown = _Shown()
     for window in reads.windows:
         found: dict[str, _Found] = {}
-        rows = 0
+        rows, read_at = 0, one.resources.clock.now()
         try:
             async for count, met in read_window(one.pco, window):
                 rows += count
                 for row in met:
                     if row.event.id in wanted:
-                        of_event = found.setdefault(row.event.id, _Found(row.event))
-                        of_event.instances.append(row.instance)
+                        of_event = found.setdefault(row.event.id, _Found(window, read_at, row.event))
+                        of_event.instances[row.instance.id] = row.instance
                         if of_event.event.name is None:
                             of_event.event = row.event
         except PATIENCE:
@@ -181,24 +210,21 @@ async def _windows(one: Check, reads: Reads, wanted: set[str]) -> tuple[Shown, E
             continue
         days = (window.ends - window.begins).total_seconds() / _DAY
         one.read_rows, one.read_days = one.read_rows + rows, one.read_days + max(days, 1.0)
-        shown.append((window, found))
+        shown.windows.add(window)
+        for pco_event_id, of_event in found.items():
+            shown.events.setdefault(pco_event_id, {})[window] = of_event
     return shown, None
 
 
-def _of(link: EventLink, found: dict[str, _Found]) -> There | None:
+def _of(link: EventLink, found: _Found) -> There | None:
     """A link's target as a window shows it."""
-    of_event = found.get(link.pco_event_id)
-    if of_event is None:
-        return None
-    # A row can come twice; the last copy wins.
-    instances = {row.id: row for row in of_event.instances}
     if link.pco_instance_id is None:
-        return There(of_event.event, tuple(instances.values()))
-    instance = instances.get(link.pco_instance_id)
-    return There(of_event.event, (instance,), one=True) if instance is not None else None
+        return There(found.event, tuple(found.instances.values()), reach=Reach(found.window.begins, found.window.ends))
+    instance = found.instances.get(link.pco_instance_id)
+    return There(found.event, (instance,), one=True) if instance is not None else None
 
 
-async def _take_shown(one: Check, batch: Sequence[EventLink], shown: Shown) -> set[UUID]:
+async def _take_shown(one: Check, batch: Sequence[EventLink], shown: _Shown) -> set[UUID]:
     """Take over what windows show. Returns the events that are to be read at their own address after all: an
     occurrence vanished, or the event began to repeat.
     """
@@ -211,21 +237,16 @@ async def _take_shown(one: Check, batch: Sequence[EventLink], shown: Shown) -> s
     for link in batch:
         _stop(one)
         outcome = UNCHANGED
-        for window, found in shown:
-            there = _of(link, found)
-            if there is None or link.event_id not in before:
-                continue
-            if not there.one:
-                there = replace(there, reach=Reach(window.begins, window.ends))
-            was = before[link.event_id]
-            then, kept = taken(was, link, there, one.context)
+        for found, there in shown.of(link) if link.event_id in before else ():
+            was, context = before[link.event_id], one.context(found.read_at)
+            then, kept = taken(was, link, there, context)
             if then.vanished or (len(was.occurrences) == 1 and any(each.repeats for each in there.instances)):
                 alone.add(link.event_id)
                 break
             if then.values == was and settled(link, there, then, kept):
                 outcome = DIFFERS if kept and outcome == UNCHANGED else outcome
                 continue
-            outcome = await _guarded(one, link, there)
+            outcome = await _guarded(one, context, link, there)
             async with one.job.sessions() as session:
                 row = await session.get(Event, link.event_id)
                 if row is not None:
@@ -235,10 +256,10 @@ async def _take_shown(one: Check, batch: Sequence[EventLink], shown: Shown) -> s
     return alone
 
 
-async def _guarded(one: Check, link: EventLink, there: There) -> str:
+async def _guarded(one: Check, context: Context, link: EventLink, there: There) -> str:
     try:
         async with one.job.transaction() as session:
-            return await take(session, one.context, link.event_id, there)
+            return await take(session, context, link.event_id, there)
     except Exception as error:
         if isinstance(error, LeaseLost) or is_transient(error):
             raise
@@ -285,11 +306,12 @@ async def _look_again(one: Check, link: EventLink) -> None:
 
 async def look(one: Check, link: EventLink) -> str:
     """Read one event at its own address, and settle it. Returns the outcome; raises what ends a check."""
+    context = one.context(one.resources.clock.now())
     try:
         there = await read_target(one.pco, link.pco_event_id, link.pco_instance_id)
     except NotFound:
         async with one.job.transaction() as session:
-            return await miss(session, one.context, link.event_id, (link.pco_event_id, link.pco_instance_id))
+            return await miss(session, context, link.event_id, (link.pco_event_id, link.pco_instance_id))
     except PATIENCE:
         raise
     except Unavailable:
@@ -299,7 +321,7 @@ async def look(one: Check, link: EventLink) -> str:
         log.warning("answer not understood", event_id=str(link.event_id), exc_info=error)
         one.incomplete = True
         return REJECTED
-    return await _guarded(one, link, there)
+    return await _guarded(one, context, link, there)
 
 
 def _stop(one: Check) -> None:

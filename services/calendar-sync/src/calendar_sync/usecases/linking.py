@@ -198,7 +198,7 @@ async def make(
     """Add a link, with what it makes of the event. Connection and event are locked; nobody waits for the event there
     any more.
     """
-    now = made.linked_at
+    now = made.read_at = made.linked_at
     session.add(made)
     event.handed_off = made.from_feed
     await session.execute(

@@ -29,7 +29,7 @@ from calendar_sync.storage.tables import CalendarConnection, EventLink
 from calendar_sync.usecases import push
 from calendar_sync.usecases.check import Check, look, zone_for
 from calendar_sync.usecases.history import Cause
-from calendar_sync.usecases.refreshes import OF_EVENT, OF_INSTANCE, OF_REQUEST, PUSH, REFRESHES, concerned
+from calendar_sync.usecases.refreshes import ASKED, OF_EVENT, OF_INSTANCE, OF_REQUEST, PUSH, REFRESHES, concerned
 from calendar_sync.usecases.schedule import locked_connection
 from contracts.values import CALENDAR
 from pco_client.errors import Forbidden, LeaseUnavailable, NotFound, PlanningCenterError, Unauthorized, Unavailable
@@ -95,7 +95,7 @@ async def _given_up(one: Check, row: RefreshColumns) -> Done | None:
 
 async def _one(one: Check, row: RefreshColumns) -> Done | Again:
     pco = one.pco.using(priority=Priority.INTERACTIVE if row.urgent else Priority.BULK)
-    one = replace(one, cause=Cause(REFRESH, row.id), pco=pco)
+    one = replace(one, cause=Cause(REFRESH, row.id), pco=pco, by_hand=ASKED in row.reasons)
     try:
         if PUSH in row.reasons and row.record_id is not None:
             outcome = await push.push(one, row.record_id)

@@ -83,7 +83,6 @@ async def sync_now(session: AsyncSession, organization_id: str, event_id: str, n
     link = await links.of_event(session, owner, event.id)
     if link is None:
         raise Conflict("This event is not linked to Planning Center: link it first.", slug="not-linked")
-    link.kept = []
     row = await request(
         session, REFRESHES, owner.columns, EVENT, record_id=event.id, reason=ASKED, urgent=True, now=now, woken=True
     )

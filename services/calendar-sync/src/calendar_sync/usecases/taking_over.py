@@ -51,6 +51,10 @@ class Context:
     now: datetime
     horizon: timedelta
     """For so long a 404 proves nothing."""
+    read_at: datetime
+    """When the read began."""
+    by_hand: bool = False
+    """Whether what a person put back is overwritten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def taken(before: Whole, link: EventLink, there: There, context: Context) -> tup
         return replace(after(before, there, context.zone, context.now, KEPT), values=before, note=FROM_FEED), []
     theirs = after(before, there, context.zone, context.now)
     differs = differing(before, theirs.values)
-    kept = [name for name in link.kept if name in differs]
+    kept = [name for name in link.kept if name in differs and not context.by_hand]
     if not kept:
         return theirs, kept
     return after(before, there, context.zone, context.now, kept), kept
@@ -112,6 +116,9 @@ async def take(session: AsyncSession, context: Context, event_id: UUID, there: T
     if locked is None or not _is_target(locked.link, there):
         return NOT_LINKED
     event, link, before = locked.event, locked.link, locked.before
+    if _is_older(context, link):
+        return UNCHANGED
+    link.read_at = context.read_at
     again, said = link.state == links.GONE, _said(link)
     if again and await links.rivals(session, context.owner, link.pco_event_id, link.pco_instance_id):
         link.look_after = None
@@ -149,6 +156,9 @@ async def miss(session: AsyncSession, context: Context, event_id: UUID, target: 
     if locked is None or (locked.link.pco_event_id, locked.link.pco_instance_id) != target:
         return NOT_LINKED
     event, link, now = locked.event, locked.link, context.now
+    if _is_older(context, link):
+        return UNCHANGED
+    link.read_at = context.read_at
     if link.state == links.GONE:
         over = link.gone_at is None or now >= link.gone_at + _LOOKED_FOR
         link.look_after = None if over else now + _AGAIN
@@ -180,6 +190,11 @@ async def tell_again(session: AsyncSession, context: Context, event_id: UUID) ->
     link = await links.of_event(session, context.owner, event_id)
     now = link if link is not None and link.state == links.LINKED else None
     await append(session, event_changed(event, occurrences, now, context.now))
+
+
+def _is_older(context: Context, link: EventLink) -> bool:
+    """Whether something newer was taken over since the read began. A clock that jumped back proves nothing."""
+    return link.read_at is not None and context.read_at < link.read_at <= context.now
 
 
 def _is_target(link: EventLink, there: There) -> bool:
