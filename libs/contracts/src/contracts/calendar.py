@@ -122,7 +122,8 @@ class EventDetails(EventSummary):
     """An event and its occurrences."""
 
     occurrences: tuple[Occurrence, ...]
-    """All of them in the order of their keys, with those that were taken out."""
+    """All of them in the order of their keys, with those that were taken out; of a listed event at most 200 of these,
+    the nearest to today. The history has them all."""
 
 
 class ListedOccurrence(Model):

@@ -328,6 +328,18 @@ async def test_a_zone_that_is_not_sent_changes_nothing(linked: Any) -> None:
         assert now[name] == before[name]
 
 
+async def test_a_zone_that_nobody_knows_is_said(linked: Any) -> None:
+    await pair(linked, "Retreat", 30)
+    assert (await linked.here.call("GET", "/status"))["message"] is None
+    async with linked.here.app.state.runtime.sessions.begin() as session:
+        await session.execute(update(CalendarConnection).values(time_zone=None))
+    linked.control.omit(attribute="time_zone", type="Organization")
+    await linked.poll()
+    status = await linked.here.call("GET", "/status")
+    assert status["time_zone"] is None
+    assert "time zone" in status["message"]
+
+
 @pytest.mark.parametrize("status", [422, 503])
 async def test_an_event_that_cannot_be_read_ends_no_check(linked: Any, status: int) -> None:
     stamina.set_testing(True, attempts=1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import stamina
 
-from calendar_sync.storage.tables import Push
+from calendar_sync.storage.tables import Creation, Push
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -71,6 +71,20 @@ async def test_a_link_that_a_person_makes_meanwhile_stays(writable: Any) -> None
     await writable.work()
     (there,) = named(writable, "Lunch")
     assert (await writable.event(other))["link"]["pco_event_id"] == there["id"]
+
+
+async def test_what_a_push_created_and_a_person_links_leaves_no_intent(writable: Any) -> None:
+    event = await writable.here.add(**SUPPER)
+    writable.control.add_fault({"kind": "reset", "when": "before"}, **POST)
+    await asked(writable, event)
+    await writable.work()
+    (there,) = named(writable, "Harvest supper")
+    writable.control.create_instance(writable.there.id, there["id"], SUPPER["starts_at"])
+    assert await writable.here.rows(Creation)
+    await writable.link(event, there["id"])
+    assert await writable.here.rows(Creation) == []
+    await writable.poll()
+    assert len(named(writable, "Harvest supper")) == 1
 
 
 async def test_what_was_created_is_linked_to_another_event_meanwhile(writable: Any) -> None:

@@ -114,6 +114,14 @@ async def test_what_is_put_back_stays_until_it_is_synced_by_hand(linked: Any) ->
     await linked.work()
     assert (await linked.here.call("GET", f"/runs/{run['id']}"))["counts"] == {"differs": 1}
 
+    # A sync that did not happen overwrites nothing, now or later.
+    refused = linked.control.add_fault({"kind": "respond", "status": 422}, path="/calendar/v2/event")
+    assert (await linked.sync(event))["outcome"] == "rejected"
+    linked.control.remove_fault(refused)
+    await linked.poll()
+    kept = await linked.event(event)
+    assert (kept["title"], kept["link"]["differs"]) == ("Supper", ["title", "times"])
+
     assert (await linked.sync(event))["outcome"] == "updated_here"
     synced = await linked.event(event)
     assert (synced["title"], synced["link"]["differs"]) == ("Pumpkin Dinner", [])

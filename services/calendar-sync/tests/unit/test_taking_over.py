@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calendar_sync.domain.changes import Whole
+from calendar_sync.domain.changes import OCCURRENCE, Whole, changes
 from calendar_sync.domain.comparing import compare
 from calendar_sync.domain.events import Occurrence, Span, Times, all_day, occurrences
 from calendar_sync.domain.planning_center import Seen, SeenInstance, plain, span_of, without_markup
-from calendar_sync.domain.sentences import MORE_THAN_A_LIST, NO_DATE, ONE_OF_A_SERIES, UNREADABLE_DATES
-from calendar_sync.domain.taking_over import Reach, There, after
+from calendar_sync.domain.sentences import MORE_THAN_A_LIST, NO_DATE, ONE_OF_A_SERIES, TEXTS_LEFT_OUT, UNREADABLE_DATES
+from calendar_sync.domain.taking_over import MOST_TAKEN_OUT, Reach, There, after, still
 from calendar_sync.domain.zones import midnight
 from calendar_sync.planning_center import seen as read_event
 from pco_client.jsonapi import Resource
@@ -258,6 +258,46 @@ def test_of_thousands_the_nearest_are_listed() -> None:
     taken = after(local(), There(Seen("7", "Choir", ""), those), ZONE, NOW)
     assert (len(active(taken.values)), taken.note) == (1000, MORE_THAN_A_LIST)
     assert after(taken.values, There(Seen("7", "Choir", ""), those), ZONE, NOW).values == taken.values
+
+
+def test_what_a_full_read_said_stays_while_a_window_does_not_refute_it() -> None:
+    those = tuple(instance(number, NOW + timedelta(days=number - 100)) for number in range(1, 1502))
+    full = after(local(), There(Seen("7", "Choir", ""), those), ZONE, NOW)
+    reach = Reach(NOW, NOW + timedelta(days=3))
+    window = There(Seen("7", "Choir", ""), those[99:102], reach=reach)
+    assert still(full.note, window, after(full.values, window, ZONE, NOW)).note == MORE_THAN_A_LIST
+    few = There(Seen("7", "Choir", ""), those[:9])
+    assert still(full.note, few, after(full.values, few, ZONE, NOW)).note is None
+    short = after(local(), few, ZONE, NOW).values
+    assert still(full.note, window, after(short, window, ZONE, NOW)).note is None, "it is a short list by now"
+
+
+def test_texts_that_are_too_long_together_are_said() -> None:
+    long = "x" * 250
+    those = tuple(
+        instance(number, NOW + timedelta(days=number), name=f"{number} {long}", location=f"{number} {long * 2}"[:500])
+        for number in range(500)
+    )
+    there = There(Seen("7", "Choir", ""), those)
+    full = after(local(), there, ZONE, NOW)
+    left_out = [one for one in active(full.values) if one.title is None]
+    assert 0 < len(left_out) < 400
+    assert full.note == TEXTS_LEFT_OUT
+    window = There(Seen("7", "Choir", ""), those[1:2], reach=Reach(NOW, NOW + timedelta(days=2)))
+    assert still(full.note, window, after(full.values, window, ZONE, NOW)).note == TEXTS_LEFT_OUT
+    assert after(full.values, there, ZONE, NOW).values == full.values
+
+
+def test_what_vanished_long_ago_is_forgotten_and_stays_in_the_history() -> None:
+    here, noted = local(replace(WEEKLY, recurrence=None)), []
+    for number in range(0, 600, 3):
+        those = tuple(instance(number + each, NOW + timedelta(days=number + each)) for each in range(3))
+        before, here = here, after(here, There(Seen("7", "Choir", ""), those), ZONE, NOW).values
+        noted += [one for one in changes(before, here) if one.field == OCCURRENCE and before.listed]
+    assert (len(active(here)), len(here.occurrences)) == (3, 3 + MOST_TAKEN_OUT)
+    taken_out = [one for one in noted if one.after is None or "cancelled" in one.after]
+    assert len(taken_out) == 199 * 3, "each is noted once"
+    assert not [one for one in taken_out if "cancelled" in (one.before or {})]
 
 
 @pytest.mark.parametrize("zone", [*ZONES, "UTC", "Africa/Cairo", "America/Havana"])

@@ -12,8 +12,8 @@ class CalendarEvent(EventValues):
 
     occurrences: tuple[Occurrence, ...] = Field(
         default=(),
-        description="All occurrences in the order of their keys, with those that were taken out. Empty in facts of "
-        "versions before series.",
+        description="All occurrences in the order of their keys, with those that were taken out; of a listed "
+        "event at most 200 of these, the nearest to today. Empty in facts of versions before series.",
     )
     pco_event_id: str | None = None
     """Id of the event in Planning Center Calendar."""

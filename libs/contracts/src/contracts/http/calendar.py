@@ -30,7 +30,8 @@ class EventInput(Intent):
     title: Title
     """Title of the event."""
     starts_at: Timestamp | None = None
-    """When it begins, in whole seconds: a fraction is cut off. The first occurrence of a series."""
+    """When it begins, in whole seconds: a fraction is cut off. The first occurrence of a series, which repeats at the
+    time that clocks in `time_zone` show then. Where they skip a time, an instant shows the one after."""
     ends_at: Timestamp | None = None
     """When it ends: not before it begins, and at most 366 days later. The first occurrence of a series."""
     first_day: date | None = None

@@ -50,8 +50,13 @@ def changes(before: Whole, after: Whole) -> list[FieldChange]:
     return found + [
         FieldChange(OCCURRENCE, was.get(day), now.get(day))
         for day in sorted(was.keys() | now.keys())
-        if _values(was.get(day)) != _values(now.get(day))
+        if _values(was.get(day)) != _values(now.get(day)) and not (both and _is_forgotten(was, now, day))
     ]
+
+
+def _is_forgotten(was: Mapping[str, Any], now: Mapping[str, Any], key: str) -> bool:
+    """Whether a list forgot an occurrence that was taken out before: its history has that already."""
+    return key not in now and bool(was[key].get("cancelled"))
 
 
 def _fields(one: Whole) -> dict[str, Any]:

@@ -71,6 +71,16 @@ MORE_THAN_A_LIST: Final = (
     "shown."
 )
 
+TEXTS_LEFT_OUT: Final = (
+    "The titles and locations that single dates of this event have of their own are too long together: those of some "
+    "later dates are left out here. Planning Center has them."
+)
+ZONE_UNKNOWN: Final = (
+    "Planning Center names no time zone for your organization that is known here, so all-day events and series are "
+    "read in UTC. Choose another time zone in Planning Center's organization settings, or tell the people who run this "
+    "service."
+)
+
 
 def already_linked(title: str) -> str:
     """The answer to a link whose target another event has."""

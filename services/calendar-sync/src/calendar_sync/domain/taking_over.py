@@ -13,7 +13,7 @@ from typing import Final
 from calendar_sync.domain.changes import OCCURRENCE, Whole
 from calendar_sync.domain.events import MOST_OWN_BYTES, Occurrence, Span, Times, key_of, occurrences
 from calendar_sync.domain.planning_center import Seen, SeenInstance, span_of
-from calendar_sync.domain.sentences import MORE_THAN_A_LIST, NO_DATE, ONE_OF_A_SERIES, UNREADABLE_DATES
+from calendar_sync.domain.sentences import MORE_THAN_A_LIST, NO_DATE, ONE_OF_A_SERIES, TEXTS_LEFT_OUT, UNREADABLE_DATES
 from calendar_sync.domain.zones import local_time
 from contracts.http.calendar import LARGEST_SERIES
 
@@ -21,6 +21,10 @@ TITLE: Final = "title"
 LOCATION: Final = "location"
 DESCRIPTION: Final = "description"
 TIMES: Final = "times"
+MOST_TAKEN_OUT: Final = 200
+"""Occurrences of a list that are kept though Planning Center has them no more: the nearest to now."""
+_LONGEST_OWN_BYTES: Final = 3_100
+"""UTF-8 of the longest title and location of one occurrence."""
 KEPT: Final = (TITLE, LOCATION, DESCRIPTION, TIMES)
 """The parts that a person can restore. A check leaves restored ones alone."""
 
@@ -80,7 +84,24 @@ def after(before: Whole, there: There, zone: str, now: datetime, kept: Collectio
             taken = _list(before, there, readable, zone, now)
         elif there.reach is None:
             taken = Taken(before, NO_DATE)
-    return replace(taken, values=_with_texts(before, taken.values, there, kept))
+    values = _with_texts(before, taken.values, there, kept)
+    held = _bounded(values.occurrences)
+    note = taken.note
+    if held != values.occurrences:
+        note = f"{note} {TEXTS_LEFT_OUT}" if note else TEXTS_LEFT_OUT
+    return replace(taken, values=replace(values, occurrences=held), note=note)
+
+
+def still(note: str | None, there: There, found: Taken) -> Taken:
+    """A read with those sentences of the event's note before that a read of a part of its dates does not refute."""
+    if there.reach is None or not note or there.one:
+        return found
+    active = sum(not one.cancelled for one in found.values.occurrences)
+    near = _own_bytes(found.values.occurrences) > MOST_OWN_BYTES - _LONGEST_OWN_BYTES
+    holds = {MORE_THAN_A_LIST: active >= LARGEST_SERIES, TEXTS_LEFT_OUT: near}
+    said = found.note or ""
+    more = [sentence for sentence, true in holds.items() if true and sentence in note and sentence not in said]
+    return replace(found, note=" ".join([*([said] if said else []), *more]) or None)
 
 
 def _single(before: Whole, readable: Sequence[_Match], zone: str) -> Taken:
@@ -124,7 +145,11 @@ def _list(before: Whole, there: There, readable: list[_Match], zone: str, now: d
     if len(active) > LARGEST_SERIES:
         nearest = sorted(active, key=lambda one: (abs(one.span.starts_at - now), one.key))[:LARGEST_SERIES]
         those = [*nearest, *(one for one in those if one.cancelled)]
-        active, note = nearest, MORE_THAN_A_LIST
+        active, note = nearest, f"{note} {MORE_THAN_A_LIST}" if note and note != MORE_THAN_A_LIST else MORE_THAN_A_LIST
+    taken_out = sorted(
+        (one for one in those if one.cancelled), key=lambda one: (abs(one.span.starts_at - now), one.key)
+    )
+    those = [*active, *taken_out[:MOST_TAKEN_OUT]]
     first = min(active, key=lambda one: (one.span.starts_at, one.key))
     times = Times(first.span, zone)
     values = replace(before, times=times, occurrences=tuple(sorted(those, key=_key)), listed=True)
@@ -223,7 +248,7 @@ def _with_texts(before: Whole, values: Whole, there: There, kept: Collection[str
         of_event = name or before.title
         those = tuple(_named(one, seen.get(one.pco_instance_id or ""), of_event) for one in values.occurrences)
         values = replace(values, occurrences=those)
-    return replace(values, occurrences=_bounded(values.occurrences))
+    return values
 
 
 def _named(one: Occurrence, seen: SeenInstance | None, of_event: str) -> Occurrence:
@@ -257,11 +282,14 @@ def _with_locations(before: Whole, values: Whole, seen: dict[str, SeenInstance],
     return replace(values, location=location, occurrences=those)
 
 
+def _own_bytes(those: Iterable[Occurrence]) -> int:
+    return sum(len(text.encode()) for one in those for text in (one.title, one.location) if text)
+
+
 def _bounded(those: tuple[Occurrence, ...]) -> tuple[Occurrence, ...]:
     """Leave out texts of single occurrences that no message could carry together."""
     left, found = MOST_OWN_BYTES, []
     for one in those:
-        size = len((one.title or "").encode()) + len((one.location or "").encode())
-        left -= size
+        left -= _own_bytes((one,))
         found.append(one if left >= 0 else replace(one, title=None, location=None))
     return tuple(found)

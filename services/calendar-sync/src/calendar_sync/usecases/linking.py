@@ -22,7 +22,7 @@ from calendar_sync.resources import Resources
 from calendar_sync.storage import links
 from calendar_sync.storage.events import details, occurrences_of, rendered_occurrences, summary, whole
 from calendar_sync.storage.links import Owner
-from calendar_sync.storage.tables import CalendarConnection, Event, EventLink, Push
+from calendar_sync.storage.tables import CalendarConnection, Creation, Event, EventLink, Push
 from calendar_sync.usecases import events
 from calendar_sync.usecases.events import Change, locked, write
 from calendar_sync.usecases.history import LINK, THEIRS, Cause
@@ -43,6 +43,7 @@ from contracts.http.calendar import (
     OneOfLinks,
 )
 from contracts.identity import UserIdentity
+from contracts.values import EVENT
 from servicekit.errors import Conflict, ServiceError
 from servicekit.kafka.outbox import append
 from synckit.history import Actor
@@ -203,6 +204,13 @@ async def make(
     event.handed_off = made.from_feed
     await session.execute(
         delete(Push).where(Push.event_id == event.id, Push.pco_organization_id == made.pco_organization_id)
+    )
+    # What a push created is in the link from now on; whoever unlinks and pushes again wants another one. What is not
+    # linked is still found by the next push.
+    of_event = (Creation.event_id == event.id, Creation.pco_organization_id == made.pco_organization_id)
+    linked = select(Creation.id).where(*of_event, Creation.kind == EVENT, Creation.pco_id == made.pco_event_id)
+    await session.execute(
+        delete(Creation).where(*of_event, linked.exists()), execution_options={"synchronize_session": False}
     )
     await note_link(session, event, actor, None, made, now)
     if values != before:

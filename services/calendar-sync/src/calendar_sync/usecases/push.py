@@ -467,7 +467,4 @@ async def _link(one: _Pushing, pco_event_id: str, instances: Mapping[str, str]) 
         actor = Actor("person", push.by_user_id, push.by_name) if push else Actor("platform")
         values = replace(before, occurrences=ids)
         await make(session, connection, event, made, before, values, actor, Cause(REFRESH))
-        # What was created is in the link from now on; whoever unlinks and pushes again wants another one.
-        of_event_ = (Creation.event_id == event.id, Creation.pco_organization_id == one.owner.pco_organization_id)
-        await session.execute(delete(Creation).where(*of_event_))
     return PUSHED

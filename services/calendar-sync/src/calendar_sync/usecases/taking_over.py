@@ -22,7 +22,7 @@ from calendar_sync.domain.sentences import (
     UNCHANGED,
     UPDATED_HERE,
 )
-from calendar_sync.domain.taking_over import KEPT, Taken, There, after, differing
+from calendar_sync.domain.taking_over import KEPT, Taken, There, after, differing, still
 from calendar_sync.storage import links
 from calendar_sync.storage.events import occurrences_of, whole
 from calendar_sync.storage.links import Owner
@@ -82,12 +82,12 @@ def taken(before: Whole, link: EventLink, there: There, context: Context) -> tup
     """The event after a read, and what a person put back that still differs. Nothing is written."""
     if link.from_feed:
         return replace(after(before, there, context.zone, context.now, KEPT), values=before, note=FROM_FEED), []
-    theirs = after(before, there, context.zone, context.now)
+    theirs = still(link.note, there, after(before, there, context.zone, context.now))
     differs = differing(before, theirs.values)
     kept = [name for name in link.kept if name in differs and not context.by_hand]
     if not kept:
         return theirs, kept
-    return after(before, there, context.zone, context.now, kept), kept
+    return still(link.note, there, after(before, there, context.zone, context.now, kept)), kept
 
 
 def title_there(there: There) -> str | None:
