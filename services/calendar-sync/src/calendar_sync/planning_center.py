@@ -5,7 +5,7 @@ record raises for what an answer holds; an instance that names no event is left 
 """
 
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,7 +102,7 @@ async def is_of_a_feed(pco: PlanningCenter, event_id: str) -> bool:
     return document.data.to_one("feed") is not None
 
 
-async def read_window(pco: PlanningCenter, window: Window) -> AsyncIterator[tuple[int, list[Met]]]:
+async def read_window(pco: PlanningCenter, window: Window) -> AsyncGenerator[tuple[int, list[Met]], None]:
     """All that takes place within a stretch of time, page by page, each with the number of its rows.
 
     Whoever reads it to its end has read it whole.

@@ -4,6 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
+
+from calendar_sync.storage.tables import CalendarConnection
+from calendar_sync.usecases import suggestions
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -200,6 +204,34 @@ async def test_suggestions_have_reasons_and_are_confirmed_together(linked: Any) 
     assert not (await linked.here.call("GET", f"/events/{here[2]['id']}/suggestions"))["items"]
     left = [one["event"]["id"] for one in (await linked.here.call("GET", "/suggestions"))["items"]]
     assert left == [here[2]["id"]]
+
+
+async def test_suggestions_of_a_dense_calendar_take_few_requests(linked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suggestions, "MOST_REQUESTS", 3)
+    pcos = [linked.create(f"Feast {number}", at(linked, 10 + 30 * number)) for number in range(5)]
+    begins = [linked.instances(pco)[0]["starts_at"] for pco in pcos]
+    here = [await alone(linked, f"Feast {number}", at_) for number, at_ in enumerate(begins)]
+    async with linked.here.app.state.runtime.sessions.begin() as session:
+        await session.execute(update(CalendarConnection).values(density=60.0))
+    shown, after = [], ""
+    for expected in (3, 2):
+        mark = linked.mark()
+        page = await linked.here.call("GET", f"/suggestions?limit=5{after}")
+        assert len(page["items"]) == len(linked.requests(mark)) == expected
+        shown += [(one["event"]["id"], one["suggestion"]["pco_event_id"], one["complete"]) for one in page["items"]]
+        after = f"&after={page['next']}"
+    assert shown == [(one["id"], pco, True) for one, pco in zip(here, pcos, strict=True)]
+    assert page["next"] is None
+
+    # More on one day than the requests reach.
+    new = {"op": "create", "type": "Event", "attributes": {"name": "Crowd", "starts_at": at(linked, 10)}}
+    linked.control.mutate(linked.there.id, *[new] * 420)
+    mark = linked.mark()
+    page = await linked.here.call("GET", "/suggestions?limit=5")
+    assert ([one["complete"] for one in page["items"]], page["next"] is not None) == ([False], True)
+    assert len(linked.requests(mark)) <= 5, "a page more shows that there is more, and one is read ahead"
+    assert (await linked.here.call("GET", f"/events/{here[0]['id']}/suggestions"))["complete"] is False
+    assert (await linked.here.call("GET", f"/events/{here[1]['id']}/suggestions"))["complete"] is True
 
 
 async def test_one_occurrence_is_linked_and_followed(linked: Any) -> None:

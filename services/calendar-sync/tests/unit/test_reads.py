@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from math import ceil
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from calendar_sync.domain.events import Span
 from calendar_sync.domain.schedule import next_check
-from calendar_sync.domain.suggest import ByDay, Candidate, Local, frequency, similarity, suggest
+from calendar_sync.domain.suggest import ByDay, Candidate, Local, frequency, similarity, stretches, suggest
 from calendar_sync.domain.window import BEHIND, HORIZON, Reads, Target, Window, Windows, plan_reads
 from calendar_sync.domain.zone_names import iana_name
 
@@ -48,12 +49,12 @@ def test_every_target_is_read_once_within_the_horizon_and_never_dearer_than_one_
         assert reads.requests(those, density) <= by_address
 
 
-stretches = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), max_size=12).map(
+windows_ = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), max_size=12).map(
     lambda those: [Window(NOW + begins * HOUR, NOW + (begins + length) * HOUR) for begins, length in those]
 )
 
 
-@given(stretches, st.integers(0, 60), st.integers(1, 30))
+@given(windows_, st.integers(0, 60), st.integers(1, 30))
 def test_a_window_of_many_is_found_if_any_shows_a_target(windows: list[Window], begins: int, length: int) -> None:
     one = Target("1", NOW + begins * HOUR, NOW + (begins + length) * HOUR, 1, True)
     found = Windows(windows).of(one)
@@ -170,6 +171,20 @@ def test_a_series_is_suggested_once_and_large_days_are_bounded() -> None:
 def test_likeness_is_the_same_both_ways(one: str, other: str) -> None:
     assert similarity(one, other) == similarity(other, one)
     assert 0 <= similarity(one, other) <= 1 == similarity(one, one)
+
+
+@given(st.lists(st.integers(0, 365), max_size=40), st.floats(0, 500))
+def test_days_are_read_with_those_beside_them_in_few_stretches(numbers: list[int], density: float) -> None:
+    days = sorted(NOW.date() + timedelta(days=number) for number in numbers)
+    found = stretches(days, density, 99, 396)
+    assert sum(one.days for one in found) == len(days)
+    left = iter(days)
+    for one in found:
+        for day in islice(left, one.days):
+            assert one.first < day < one.last, "the days beside it too"
+        long = (one.last - one.first).days + 1
+        assert long * density <= 396 or long == 3
+    assert sum((one.last - one.first).days + 1 for one in found) <= 3 * len(days) + (0 if density > 99 else 366)
 
 
 def test_rules_have_words() -> None:

@@ -314,15 +314,22 @@ class Suggestions(Model):
 
     items: tuple[Suggestion, ...]
     """The suggestions."""
+    complete: bool = Field(
+        default=True,
+        description="Whether all that takes place there on the event's day and those beside it was compared; on days "
+        "with very many events only a part is.",
+    )
 
 
 class Suggested(Model):
-    """An event here that is not linked, and what it may be in Planning Center."""
+    """An event here that is not linked, and what it may be in Planning Center. A page has fewer of them than asked for
+    where their days have very many events."""
 
     event: EventSummary
     """The event here."""
     suggestion: Suggestion | None
     """The most likely one; null if nothing is like it."""
+    complete: bool = Field(default=True, description="As in `Suggestions`.")
 
 
 class ComparisonQuery(ListQuery):

@@ -4,9 +4,10 @@ Candidates are compared only with what takes place on the same days, so a large 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import islice
 from typing import Final
 
 from rapidfuzz import fuzz
@@ -82,8 +83,45 @@ class ByDay:
     def near(self, span: Span) -> list[tuple[int, Candidate]]:
         """Candidates of the same day and of those beside it, each with its distance in days."""
         day = self._day(span)
-        found = [(abs(by), one) for by in (0, -1, 1) for one in self._days.get(day + timedelta(days=by), ())]
-        return found[:MOST_COMPARED]
+        found = ((abs(by), one) for by in (0, -1, 1) for one in self._days.get(day + timedelta(days=by), ()))
+        return list(islice(found, MOST_COMPARED))
+
+    def has_all(self, span: Span) -> bool:
+        """Whether `near` has all candidates of these days."""
+        day = self._day(span)
+        return sum(len(self._days.get(day + timedelta(days=by), ())) for by in (0, -1, 1)) <= MOST_COMPARED
+
+
+@dataclass(slots=True)
+class Stretch:
+    """Days to be read together."""
+
+    first: date
+    last: date
+    days: int
+    """How many of the given days lie in it, each with the days beside it."""
+
+
+def stretches(days: Sequence[date], density: float, worth: float, most: float) -> list[Stretch]:
+    """Days and those beside them, joined in their order while the days between cost no more than another request.
+
+    density: occurrences of a day; worth: occurrences that cost as much as another request; most: of one stretch.
+    """
+    found: list[Stretch] = []
+    for day in days:
+        first, last = day - timedelta(days=1), day + timedelta(days=1)
+        if found:
+            here = found[-1]
+            begin, end = min(here.first, first), max(here.last, last)
+            added = ((end - begin) - (here.last - here.first)).days
+            if added * density <= max(worth, 3 * density) and ((end - begin).days + 1) * density <= most:
+                here.first, here.last, here.days = begin, end, here.days + 1
+                continue
+            if added == 0:
+                here.days += 1
+                continue
+        found.append(Stretch(first, last, 1))
+    return found
 
 
 def suggest(local: Local, candidates: ByDay) -> list[Suggestion]:

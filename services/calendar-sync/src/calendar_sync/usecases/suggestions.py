@@ -1,7 +1,12 @@
-"""Candidates in Planning Center for events here: one window is read, and compared day by day."""
+"""Candidates in Planning Center for events here, compared day by day.
+
+Only the days of the events are read, in a bounded number of requests: what these do not reach is on the next page.
+"""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from typing import Final, Literal, cast
 from uuid import UUID
 
@@ -12,19 +17,25 @@ from calendar_sync.domain import suggest
 from calendar_sync.domain.events import Span
 from calendar_sync.domain.planning_center import span_of
 from calendar_sync.domain.suggest import ByDay, Candidate, Local
-from calendar_sync.domain.window import HORIZON, Window
+from calendar_sync.domain.window import HORIZON, UNKNOWN_DENSITY, Window
 from calendar_sync.domain.zones import local_time, midnight
 from calendar_sync.planning_center import Met, read_window, url_of
 from calendar_sync.resources import Resources
 from calendar_sync.storage.events import occurrences_of, summary
 from calendar_sync.storage.links import has_link, linked_to
-from calendar_sync.storage.tables import Event, OccurrenceRow
+from calendar_sync.storage.tables import CalendarConnection, Event, OccurrenceRow
 from calendar_sync.usecases import events
 from calendar_sync.usecases.there import Asked, asking
 from contracts.http.calendar import Suggested, Suggestion, Suggestions
 from contracts.http.common import Page, PageQuery
 from servicekit.http.paging import decode, encode, instant
 
+MOST_REQUESTS: Final = 12
+"""Of one answer, for which a person waits."""
+_ROWS: Final = 99
+"""Occurrences that a further request brings."""
+_MOST_ROWS: Final = 4 * _ROWS
+"""Occurrences that a window may be expected to have: one that is not read whole is of no use."""
 _DAY: Final = timedelta(days=1)
 _WORDS: Final = {"Daily": "daily", "Weekly": "weekly", "Monthly": "monthly", "Yearly": "yearly"}
 """`recurrence` of Planning Center; others stand for themselves."""
@@ -39,33 +50,46 @@ async def of_event(resources: Resources, organization_id: str, event_id: str) ->
     spans = sorted((one.span for one in those if not one.cancelled), key=lambda span: span.starts_at)
     local = _local(event, next((span for span in spans if span.ends_at >= now), spans[-1]))
     async with asking(resources, organization_id) as asked:
-        candidates = await _candidates(resources, asked, _around([local.span], asked.zone))
-    found = suggest.suggest(local, ByDay(candidates, asked.zone))
-    return Suggestions(items=tuple(_rendered(one, local) for one in found))
+        day, density = _day(local.span, asked.zone), await _density(resources, asked)
+        days = [(day - _DAY, day + _DAY)]
+        if 3 * density > _MOST_ROWS:
+            # The best ones are of the same day.
+            days = [(day, day), (day - _DAY, day - _DAY), (day + _DAY, day + _DAY)]
+        seen = await _seen(asked, [_window(first, last, asked.zone) for first, last in days])
+        by_day = ByDay(await _free(resources, asked, seen.met), asked.zone)
+    found = suggest.suggest(local, by_day)
+    complete = not seen.partly and seen.windows == len(days) and by_day.has_all(local.span)
+    return Suggestions(items=tuple(_rendered(one, local) for one in found), complete=complete)
 
 
 async def upcoming(resources: Resources, organization_id: str, query: PageQuery) -> Page[Suggested]:
-    """A page of events without a link, in the order of their next occurrence, each with its most likely suggestion."""
+    """A page of events without a link, in the order of their next occurrence, each with its most likely suggestion.
+
+    It is shorter than asked for if the days of further events would take too many requests.
+    """
     now = resources.clock.now()
     async with resources.runtime.sessions() as session:
         rows = await _unlinked(session, organization_id, query, now)
     page = rows[: query.limit]
-    locals_ = [_local(event, span) for event, span in page]
-    best: list[suggest.Suggestion | None] = []
-    if locals_:
+    items: list[Suggested] = []
+    if page:
         async with asking(resources, organization_id) as asked:
-            window = _around([one.span for one in locals_], asked.zone)
-            by_day = ByDay(await _candidates(resources, asked, window), asked.zone)
-        best = [next(iter(suggest.suggest(one, by_day)), None) for one in locals_]
-    items = tuple(
-        Suggested(event=summary(event, None), suggestion=_rendered(found, local) if found else None)
-        for (event, _), local, found in zip(page, locals_, best, strict=True)
-    )
+            days = [_day(span, asked.zone) for _, span in page]
+            stretches = suggest.stretches(days, await _density(resources, asked), _ROWS, _MOST_ROWS)
+            seen = await _seen(asked, [_window(one.first, one.last, asked.zone) for one in stretches])
+            by_day = ByDay(await _free(resources, asked, seen.met), asked.zone)
+        page = page[: sum(one.days for one in stretches[: seen.windows]) or 1]
+        for event, span in page:
+            local = _local(event, span)
+            found = next(iter(suggest.suggest(local, by_day)), None)
+            rendered = _rendered(found, local) if found else None
+            complete = not seen.partly and by_day.has_all(span)
+            items.append(Suggested(event=summary(event, None), suggestion=rendered, complete=complete))
     after = None
-    if len(rows) > query.limit:
+    if len(rows) > len(page):
         event, span = page[-1]
         after = encode(span.starts_at.isoformat(), str(event.id))
-    return Page[Suggested](items=items, next=after)
+    return Page[Suggested](items=tuple(items), next=after)
 
 
 async def _unlinked(
@@ -101,15 +125,57 @@ def _local(event: Event, span: Span) -> Local:
     return Local(event.title, span, event.location, suggest.frequency(event.recurrence))
 
 
-def _around(spans: Sequence[Span], zone: str) -> Window:
-    """The days of these occurrences, and those beside them."""
-    days = [span.first_day or local_time(span.starts_at, zone).date() for span in spans]
-    return Window(midnight(min(days) - _DAY, zone), midnight(max(days) + 2 * _DAY, zone))
+def _day(span: Span, zone: str) -> date:
+    return span.first_day or local_time(span.starts_at, zone).date()
 
 
-async def _candidates(resources: Resources, asked: Asked, window: Window) -> list[Candidate]:
-    """The occurrences there within the window that are linked to nothing here."""
-    met = [one async for _, those in read_window(asked.pco, window) for one in those]
+def _window(first: date, last: date, zone: str) -> Window:
+    return Window(midnight(first, zone), midnight(last + _DAY, zone))
+
+
+async def _density(resources: Resources, asked: Asked) -> float:
+    """Occurrences of a day in the church's calendar, as checks saw it."""
+    async with resources.runtime.sessions() as session:
+        connection = await session.get(CalendarConnection, asked.owner.organization_id)
+    return UNKNOWN_DENSITY if connection is None or connection.density is None else connection.density
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What windows show."""
+
+    met: list[Met] = field(default_factory=list)
+    windows: int = 0
+    """How many of them were read whole."""
+    partly: bool = False
+    """Whether not even the first one was, so that only a part of it is there."""
+
+
+async def _seen(asked: Asked, windows: Sequence[Window]) -> _Seen:
+    """Read windows in their order, as far as the requests of one answer reach."""
+    seen, requests = _Seen(), 0
+    for window in windows:
+        met: list[Met] = []
+        if requests >= MOST_REQUESTS:
+            return seen
+        async with aclosing(read_window(asked.pco, window)) as pages:
+            async for _, those in pages:
+                met += those
+                requests += 1
+                if requests > MOST_REQUESTS:
+                    break
+        if requests > MOST_REQUESTS:
+            if not seen.windows:
+                seen.met, seen.partly = met, True
+            return seen
+        seen.met += met
+        seen.windows += 1
+    return seen
+
+
+async def _free(resources: Resources, asked: Asked, met: Sequence[Met]) -> list[Candidate]:
+    """The occurrences there that are linked to nothing here; each once, though windows may share days."""
+    met = list({one.instance.id: one for one in met}.values())
     async with resources.runtime.sessions() as session:
         links = await linked_to(session, asked.owner, [one.event.id for one in met])
     taken = {(link.pco_event_id, link.pco_instance_id) for link in links}
