@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import stamina
-from sqlalchemy import update
+from sqlalchemy import func, select, text, update
 
 from calendar_sync.storage.links import Owner
 from calendar_sync.storage.tables import CalendarConnection, Refresh
+from calendar_sync.usecases import polling
 from calendar_sync.usecases.refreshes import may_have_changed
 from servicekit.testing import eventually
 
@@ -43,6 +44,33 @@ async def test_a_church_without_links_costs_nothing(linked: Any) -> None:
     assert linked.requests(mark) == []
     status = await linked.here.call("GET", "/status")
     assert (status["linked"], status["next_check_at"]) == (0, None)
+
+
+async def test_ten_thousand_churches_without_links_cost_nothing(linked: Any) -> None:
+    fill = text(
+        "INSERT INTO calendar_connection (organization_id, pco_organization_id, pco_organization_name, state, "
+        "generation, version, occurred_at, time_zone, checked_at, next_poll_at) SELECT 'idle-' || number, number, "
+        "'Church', 'connected', 1, 1, now(), 'UTC', now(), :due FROM generate_series(1, 10000) AS number"
+    )
+    sessions, now = linked.here.app.state.runtime.sessions, linked.clock.now()
+    await linked.connected()  # again: it has no link either
+    async with sessions.begin() as session:
+        await session.execute(fill, {"due": now - timedelta(minutes=1)})
+    mark = linked.mark()
+    assert await linked.poll() == 0
+    assert linked.requests(mark) == []
+    due = select(func.count()).where(CalendarConnection.next_poll_at.is_not(None))
+    for _ in range(10):
+        async with sessions.begin() as session:
+            assert await polling.start_due(session, linked.clock.now()) == 0
+    async with sessions() as session:
+        assert await session.scalar(due) == 0, "no round looks at them again"
+    event, _ = await pair(linked, "Retreat", 12)
+    assert await linked.poll() == 1, "the first link begins the checks"
+    await linked.here.call("DELETE", f"/events/{event['id']}/link")
+    assert await linked.poll() == 0
+    async with sessions() as session:
+        assert await session.scalar(due) == 0
 
 
 async def test_a_check_takes_over_what_changed_and_nothing_else(linked: Any) -> None:
@@ -120,6 +148,21 @@ async def test_an_event_that_returns_is_linked_again_by_itself(linked: Any) -> N
     assert [kind.rpartition(".")[2] for kind, _, _ in await linked.here.facts()] == ["EventLinked"]
     links = [new for field, _, new in await linked.here.history(event) if field == "linked_to"]
     assert [link is not None for link in links] == [True, False, True]
+
+
+async def test_an_event_that_returns_after_a_month_is_checked_again(linked: Any) -> None:
+    event, pco = await pair(linked, "Retreat", 60)
+    linked.control.edit_event(linked.there.id, pco, starts_at=at(linked, 90))
+    hidden = linked.control.add_fault({"kind": "respond", "status": 404}, path=f"/calendar/v2/events/{pco}/")
+    for days in (0, 0, 31, 1):
+        await linked.poll(60 * 24 * days + 5)
+    (row,) = await linked.here.rows(CalendarConnection)
+    assert row.next_poll_at is None, "it is looked for no longer"
+    linked.control.remove_fault(hidden)
+    assert (await linked.sync(event))["outcome"] == "linked"
+    linked.control.edit_event(linked.there.id, pco, name="Spring retreat")
+    await linked.poll()
+    assert (await linked.event(event))["title"] == "Spring retreat"
 
 
 async def test_an_event_that_is_gone_can_be_kept(linked: Any) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import exists, or_, update
+from sqlalchemy import ColumnElement, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from calendar_sync.domain.schedule import next_check
@@ -25,11 +25,14 @@ from pco_client.errors import Forbidden, LeaseUnavailable, PlanningCenterError, 
 from servicekit.jobs import queue as jobs
 from servicekit.jobs.worker import JobContext
 from synckit import runs
+from synckit.among import among
 from synckit.errors import NotConnected
 
 KIND: Final = "calendar.poll"
 _SOON: Final = timedelta(minutes=1)
 """After a check that was not complete."""
+_IDLE_AT_ONCE: Final = 1_000
+"""Churches that one round takes off the schedule."""
 _FARTHEST: Final = timedelta(hours=2)
 """The longest interval that an administrator can choose."""
 
@@ -55,12 +58,25 @@ async def start_due(session: AsyncSession, now: datetime) -> int:
     await session.execute(update(CalendarConnection).where(impossible).values(next_poll_at=now))
     unknown = CalendarConnection.time_zone.is_(None) & CalendarConnection.checked_at.is_(None)
     wanted = or_(linked, waiting, unknown)
+    await _stop_idle(session, now, wanted)
     due = await runs.due(session, CalendarConnection, CalendarConnection.next_poll_at, now, wanted)
     for connection in due:
         interval = await interval_of(session, connection.organization_id)
         connection.next_poll_at = next_check(connection.organization_id, interval, now)
         await jobs.enqueue(session, KIND, connection.organization_id)
     return len(due)
+
+
+async def _stop_idle(session: AsyncSession, now: datetime, wanted: ColumnElement[bool]) -> None:
+    """Take the checks of churches that need none off the schedule, so that no later round looks at them."""
+    idle = select(CalendarConnection.organization_id).where(
+        CalendarConnection.state == "connected", CalendarConnection.next_poll_at <= now, ~wanted
+    )
+    found = list(await session.scalars(idle.limit(_IDLE_AT_ONCE).with_for_update(skip_locked=True)))
+    if found:
+        # Asked again by a statement of its own, which sees a link that was made before the rows were locked.
+        none = update(CalendarConnection).where(among(CalendarConnection.organization_id, found), ~wanted)
+        await session.execute(none.values(next_poll_at=None), execution_options={"synchronize_session": False})
 
 
 async def poll(job: JobContext, resources: Resources) -> None:

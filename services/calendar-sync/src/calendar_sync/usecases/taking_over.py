@@ -31,7 +31,7 @@ from calendar_sync.usecases import history
 from calendar_sync.usecases.events import Change, write
 from calendar_sync.usecases.history import LINKED_TO, THEIRS, Cause
 from calendar_sync.usecases.publishing import DELETED_THERE, event_changed, event_linked, event_unlinked
-from calendar_sync.usecases.schedule import locked_connection
+from calendar_sync.usecases.schedule import first_check, locked_connection
 from contracts.values import EVENT
 from servicekit.kafka.outbox import append
 from synckit.history import Actor, Noted
@@ -108,10 +108,11 @@ def settled(link: EventLink, there: There, found: Taken, kept: list[str]) -> boo
 
 async def take(session: AsyncSession, context: Context, event_id: UUID, there: There) -> str:
     """Take over what was read. Returns the outcome, as in `domain.sentences`."""
+    connection = None
     known = await links.of_event(session, context.owner, event_id)
     if known is not None and known.state == links.GONE:
         # It may be linked again, as a person may be linking another event to the same there.
-        await locked_connection(session, context.owner)
+        connection = await locked_connection(session, context.owner)
     locked = await lock(session, context.owner, event_id)
     if locked is None or not _is_target(locked.link, there):
         return NOT_LINKED
@@ -136,6 +137,8 @@ async def take(session: AsyncSession, context: Context, event_id: UUID, there: T
         if not changed:
             event.version += 1
             event.updated_at = context.now
+        if connection is not None:
+            await first_check(session, connection, context.now)
         await note_link(session, event, THEIRS, None, link, context.now, context.cause)
         await append(session, event_linked(event, found.values.occurrences, link, context.now))
         return LINKED
