@@ -79,7 +79,7 @@ async def prepared(
             ground = Ground(
                 started, simulator.control, simulator.base_url, lender, keys, kafka_server, folder, list(churches)
             )
-            push_story = Story("push", push, _nothing)
+            push_story = Story("push", push, _nothing, replicas=2)
             yield Prepared(
                 ground,
                 [push_story, Story("found", waiting, _created_by_staff), Story("check", poll, _changed, replicas=2)],

@@ -145,7 +145,12 @@ class Copy:
             f"push {one['title']} {one['state']}"
             for one in await self.database.fetch(titled.format("push.state", "push", "event_id"))
         ]
-        lines += [f"creation {one['kind']} {one['state']}" for one in await self.database.fetch("TABLE creation")]
+        # A lost answer stays open where Planning Center refused another event meanwhile: a later push looks for it.
+        open_ = ("intended", "sent")
+        lines += [
+            f"creation {one['kind']} {'open' if one['state'] in open_ else one['state']}"
+            for one in await self.database.fetch("TABLE creation")
+        ]
         lines += [
             f"effect {one['title']} {one['field']} {_plain(one, 'before')} {_plain(one, 'after')}"
             for one in await self.database.fetch(titled.format("effect.*", "effect", "record_id"))

@@ -442,6 +442,7 @@ export interface EventLink {
   gone_at: string | null;
   note: string | null;
   differs: string[];
+  read_at: string | null;
 }
 
 export interface CalendarStatus {
@@ -693,11 +694,13 @@ export interface Suggestion {
 
 export interface Suggestions {
   items: Suggestion[];
+  complete: boolean;
 }
 
 export interface Suggested {
   event: EventSummary;
   suggestion: Suggestion | null;
+  complete: boolean;
 }
 
 export interface ComparedField {
