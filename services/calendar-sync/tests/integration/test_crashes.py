@@ -5,7 +5,6 @@ nothing that changed there, also if two processes go on.
 """
 
 import os
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from difflib import unified_diff
@@ -25,7 +24,7 @@ from contracts.events.auth_connection_v1 import ConnectionAuthorized
 from pco_simulator.testing import SimulatorProcess
 from servicekit.testing import Databases, KeyRing, unstarted
 from servicekit.testing.databases import copy_database
-from synckit.testing.crashing import Kill, all_of, die, kills_around
+from synckit.testing.crashing import Kill, all_of, die, drawn, kills_around
 from synckit.testing.lender import Lender
 from synckit.testing.nursery import nursery
 
@@ -33,7 +32,7 @@ SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
 SEED: Final = int(os.environ.get("SOAK_SEED", "10"))
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600 + SOAK_SECONDS)]
 MOST: Final = 4
-"""Kills of a story, unless all are asked for; those around what writes there come first."""
+"""Kills of a story beside those around what writes there, unless all are asked for."""
 COPIES: Final = 300 if SOAK_SECONDS else 34
 INTERVAL_SECONDS: Final = 60.0
 """The shortest interval between checks that an administrator can choose."""
@@ -187,18 +186,19 @@ async def test_killed_while_planning_center_refuses_what_is_pushed(prepared: Pre
 
 
 async def _all_killed(ground: Ground, stories: list[Story]) -> None:
-    chance, work = random.Random(SEED), []
+    work: list[tuple[str, Kill]] = []
     expected: dict[str, State] = {}
     for story in stories:
         expected[story.name], kinds = await _undisturbed(ground, story)
         kills = kills_around(kinds, thorough=bool(SOAK_SECONDS))
+        creations = [kill for kill in kills if kill.kind.startswith("POST ")]
         if story.name == "push":
-            kills += [Kill(what, _DATES, 2) for what in ("before call", "during call")]
-        first = [kill for kill in kills if kill.kind.startswith("POST") or "creation" in kill.kind]
-        others = [kill for kill in kills if kill not in first]
-        chance.shuffle(others)
-        chosen = kills if SOAK_SECONDS else [*first, *others][: max(MOST, len(first) + 2)]
-        work += [(story.name, kill) for kill in chosen]
+            creations += [Kill(what, _DATES, 2) for what in ("before call", "during call")]
+        others = [kill for kill in kills if kill not in creations]
+        work += [(story.name, kill) for kill in creations]
+        work += [
+            (story.name, kill) for kill in (others if SOAK_SECONDS else drawn(others, "creation", most=MOST, seed=SEED))
+        ]
     by_name = {story.name: story for story in stories}
     failures = await all_of(work, lambda name, kill: _killed(ground, by_name[name], kill, expected[name]))
     assert not failures, "\n".join(failures)
