@@ -112,10 +112,10 @@ async def _still_waiting(check: Check, event_id: UUID, note: str | None) -> None
     async with check.job.transaction() as session:
         found = await push_of(session, check.owner, event_id)
         if found is not None and found.state == WAITING:
-            found.looked_at = check.resources.clock.now()
+            now = found.looked_at = check.resources.clock.now()
             if note != found.note and (note is not None or found.note == SEVERAL_MATCH):
                 found.note = note
-                await tell_again(session, check.context, event_id)
+                await tell_again(session, check.context(now), event_id)
 
 
 async def _link_found(check: Check, event_id: UUID, there: There, *, from_feed: bool) -> None:
