@@ -194,6 +194,7 @@ async def _all_killed(ground: Ground, stories: list[Story]) -> None:
         creations = [kill for kill in kills if kill.kind.startswith("POST ")]
         if story.name == "push":
             creations += [Kill(what, _DATES, 2) for what in ("before call", "during call")]
+            creations += [Kill("late call", kind) for kind in (_EVENTS, _DATES)]
         others = [kill for kill in kills if kill not in creations]
         work += [(story.name, kill) for kill in creations]
         work += [
@@ -204,6 +205,7 @@ async def _all_killed(ground: Ground, stories: list[Story]) -> None:
     assert not failures, "\n".join(failures)
 
 
+_EVENTS: Final = "POST /calendar/v2/events"
 _DATES: Final = "POST /calendar/v2/events/{id}/event_instances"
 
 
