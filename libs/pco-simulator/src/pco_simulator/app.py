@@ -50,6 +50,7 @@ from pco_simulator.pages.human import pages
 from pco_simulator.people import api as people
 from pco_simulator.simulator import Simulator
 from pco_simulator.tokens import Token
+from pco_simulator.webhooks import api as webhooks
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -97,11 +98,13 @@ _PRODUCT_SCOPES: dict[str, frozenset[str]] = {
     "people": frozenset({"people"}),
     "calendar": frozenset({"calendar"}),
     "current": frozenset(),
+    "webhooks": frozenset({"webhooks"}),
 }
 _PRODUCTS: dict[str, Callable[[Any, ApiRequest], ApiResponse]] = {
     "people": people.handle,
     "calendar": calendar.handle,
     "current": current.handle,
+    "webhooks": webhooks.handle,
 }
 
 
@@ -182,12 +185,16 @@ class Edge:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        editor = asyncio.create_task(self._sim.edit_in_the_background())
+        tasks = [
+            asyncio.create_task(self._sim.edit_in_the_background()),
+            asyncio.create_task(self._sim.webhooks.deliver()),
+        ]
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        editor.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await editor
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         self._sim.close()
         await send({"type": "lifespan.shutdown.complete"})
 

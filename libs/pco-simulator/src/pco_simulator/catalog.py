@@ -4,8 +4,9 @@ from pco_simulator.calendar import catalog as calendar
 from pco_simulator.kind import Kind
 from pco_simulator.people import catalog as people
 from pco_simulator.rows import Table
+from pco_simulator.webhooks import kind as webhooks
 
-KINDS: dict[str, Kind] = {**people.KINDS, **calendar.KINDS}
+KINDS: dict[str, Kind] = {**people.KINDS, **calendar.KINDS, **webhooks.KINDS}
 """Every kind that has a table, by type."""
 
 

@@ -21,6 +21,7 @@ from pco_simulator.journal import Entry
 from pco_simulator.settings import Settings
 from pco_simulator.simulator import Simulator
 from pco_simulator.tokens import Client, Grant, PersonalAccessToken, Token
+from pco_simulator.webhooks.control import add_webhooks
 
 
 class _Model(BaseModel):
@@ -103,6 +104,7 @@ def control_api(simulator: Simulator) -> FastAPI:
     _add_world(api, simulator)
     _add_calendar(api, simulator)
     _add_tokens(api, simulator)
+    add_webhooks(api, simulator.world, simulator.webhooks)
     return api
 
 

@@ -13,6 +13,8 @@ from pco_simulator.calendar import api as calendar
 from pco_simulator.calendar.kind import ROOT as CALENDAR
 from pco_simulator.exchange import ApiRequest, ApiResponse, Caller
 from pco_simulator.people import api as people
+from pco_simulator.webhooks import api as webhooks
+from pco_simulator.webhooks.kind import ROOT as WEBHOOKS
 from pco_simulator.world import Clock, World
 
 
@@ -115,6 +117,8 @@ class Direct:
             handle = current.handle
         elif parts.path.startswith(CALENDAR):
             handle = calendar.handle
+        elif parts.path.startswith(WEBHOOKS):
+            handle = webhooks.handle
         answer: ApiResponse = handle(self.world, request)
         return Answer(answer.status, answer.content_type, answer.headers, answer.body)
 

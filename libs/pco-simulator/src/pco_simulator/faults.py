@@ -25,18 +25,9 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Match(_Model):
-    """Selects requests; an absent criterion matches every request."""
+class Turns(_Model):
+    """Chooses among the matches of a script, which are counted from 1; the default is every match."""
 
-    method: str | None = None
-    """One method, or several with `|` between them."""
-    path: str | None = None
-    """Regular expression searched in the decoded path."""
-    query: str | None = None
-    """Regular expression searched in the decoded query (`where[updated_at][gte]=...&offset=25`)."""
-    organization_id: str | None = None
-    person_id: str | None = None
-    client_id: str | None = None
     nth: Annotated[int, Field(ge=1)] | None = None
     """Only the n-th match."""
     skip: Annotated[int, Field(ge=0)] = 0
@@ -48,6 +39,20 @@ class Match(_Model):
     """Seed of the random choice by `probability`."""
     times: Annotated[int, Field(ge=1)] | None = None
     """Maximum number of times the script acts."""
+
+
+class Match(Turns):
+    """Selects requests; an absent criterion matches every request."""
+
+    method: str | None = None
+    """One method, or several with `|` between them."""
+    path: str | None = None
+    """Regular expression searched in the decoded path."""
+    query: str | None = None
+    """Regular expression searched in the decoded query (`where[updated_at][gte]=...&offset=25`)."""
+    organization_id: str | None = None
+    person_id: str | None = None
+    client_id: str | None = None
 
 
 class Latency(_Model):
@@ -278,20 +283,46 @@ class FaultState(Fault):
     """Number of requests held now."""
 
 
-class Script:
+class Counted:
+    """A script that counts its matches and chooses among them."""
+
+    def __init__(self, turns: Turns) -> None:
+        self.matched = 0
+        self.acted = 0
+        self._turns = turns
+        self._random = random.Random(turns.seed)  # noqa: S311 - which matches fail, not a secret
+
+    def count(self) -> bool:
+        """Count one more match; gives whether the script acts on it."""
+        self.matched += 1
+        chosen = self._chosen()
+        self.acted += chosen
+        return chosen
+
+    def _chosen(self) -> bool:
+        turns = self._turns
+        if turns.times is not None and self.acted >= turns.times:
+            return False
+        if turns.nth is not None and self.matched != turns.nth:
+            return False
+        turn = self.matched - turns.skip
+        if turn < 1 or turn % turns.every:
+            return False
+        return turns.probability >= 1 or self._random.random() < turns.probability
+
+
+class Script(Counted):
     """One fault script at work."""
 
     def __init__(self, id_: str, fault: Fault) -> None:
+        super().__init__(fault.match)
         self.id = id_
         self.fault = fault
-        self.matched = 0
-        self.acted = 0
         self.holding = 0
         match = fault.match
         self._methods = frozenset(match.method.upper().split("|")) if match.method else None
         self._path = re.compile(match.path) if match.path else None
         self._query = re.compile(match.query) if match.query else None
-        self._random = random.Random(match.seed)  # noqa: S311 - which requests fail, not a secret
         self._held: set[asyncio.Future[bool | None]] = set()
 
     def state(self) -> FaultState:
@@ -322,24 +353,6 @@ class Script:
             return None
         hit = Hit(self, tuple(group or "" for group in found.groups()) if found else ())
         return hit if isinstance(self.fault.action, Omit | Refuse) or self.count() else None
-
-    def count(self) -> bool:
-        """Count one more match; gives whether the script acts on it."""
-        self.matched += 1
-        chosen = self._chosen()
-        self.acted += chosen
-        return chosen
-
-    def _chosen(self) -> bool:
-        match = self.fault.match
-        if match.times is not None and self.acted >= match.times:
-            return False
-        if match.nth is not None and self.matched != match.nth:
-            return False
-        turn = self.matched - match.skip
-        if turn < 1 or turn % match.every:
-            return False
-        return match.probability >= 1 or self._random.random() < match.probability
 
     def release(self, *, carry_out: bool | None = None) -> int:
         """Release the held requests; gives their number. Later requests are held again.

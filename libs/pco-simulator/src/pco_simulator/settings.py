@@ -129,6 +129,22 @@ class Settings(BaseModel):
     """How all-day instances written from now on stand in UTC (unconfirmed): from local midnight to local midnight,
     until the second before it, or from midnight to midnight UTC, whatever the church's zone."""
 
+    webhooks_default_version: Annotated[str, AfterValidator(_is_a_version)] = "2018-08-01"
+    """Webhooks version for a request without `X-PCO-API-Version`; before 2022-10-20 the paths are others."""
+    webhooks_clock_factor: Annotated[float, Field(gt=0, le=1e9)] = 1
+    """How many seconds of the retry schedule pass in one real second."""
+    webhooks_timeout_seconds: Seconds = 10
+    """How long a delivery waits for an answer (unconfirmed: planningcenter/developers#760 asks)."""
+    webhooks_concurrency: Annotated[int, Field(ge=1, le=1_000)] = 10
+    """Number of deliveries of one church that are under way at the same time (unconfirmed)."""
+    webhooks_kept: Annotated[int, Field(ge=1, le=2**31 - 1)] = 5_000
+    """Number of events kept per subscription; those that wait to be sent are always kept."""
+    memberships_update_household: bool = True
+    """Whether a change of its members sends `household.updated` (unconfirmed; memberships have no events)."""
+    calendar_event_hints: bool = False
+    """Whether `calendar.v2.events.event.*` and `event_instance.*` can be subscribed to. The vendor has no such events
+    (planningcenter/developers#1376); the names and shapes are unconfirmed."""
+
     background_edits_per_second: Annotated[float, Field(ge=0, le=1000)] = 0
     """Edits per second by a background editor: random people of every church get a new value in
     `background_edit_attribute`."""

@@ -16,6 +16,7 @@ from pco_simulator.pacing import Pacer
 from pco_simulator.settings import Settings
 from pco_simulator.state import open_world
 from pco_simulator.tokens import TokenStore
+from pco_simulator.webhooks.sender import Webhooks
 from pco_simulator.world import Clock, World
 
 _TICK_SECONDS = 0.05
@@ -43,6 +44,8 @@ class Simulator:
     """Scripted mutations and the background editor."""
     feeds: Feeds
     """Subscriptions to iCal feeds."""
+    webhooks: Webhooks
+    """Webhook subscriptions and their deliveries."""
     public_url: str | None
     """Scheme and host that browsers and id tokens see; None: taken from each request."""
     _settings_changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -74,6 +77,7 @@ class Simulator:
             human=human,
             mutator=Mutator(world, human, world.shape.seed),
             feeds=Feeds(world),
+            webhooks=Webhooks(world, live),
             public_url=public_url,
         )
         simulator.change_settings(settings)
@@ -101,6 +105,9 @@ class Simulator:
         self.world.household_roles = changed.household_roles
         self.world.default_version = changed.default_version
         self.world.calendar_default_version = changed.calendar_default_version
+        self.world.webhooks_default_version = changed.webhooks_default_version
+        self.world.calendar_event_hints = changed.calendar_event_hints
+        self.webhooks.hurry(factor=changed.webhooks_clock_factor)
         self.world.calendar_writes = changed.calendar_writes
         self.world.content_touches_updated_at = changed.content_touches_updated_at
         self.world.all_day_times = changed.all_day_times

@@ -98,6 +98,7 @@ class Control:
     def reset(self) -> None:
         """Default settings, empty rate windows, no fault scripts, counters at zero."""
         self.call("DELETE", "/faults")
+        self.call("DELETE", "/webhooks/faults")
         self.call("POST", "/settings/reset")
         self.mark()
 
@@ -355,6 +356,80 @@ class Control:
     def unsubscribe_feed(self, organization_id: str, feed_id: str) -> None:
         """Staff end a subscription; its events are deleted."""
         self.call("DELETE", f"/organizations/{organization_id}/feeds/{feed_id}")
+
+    # -- webhooks -------------------------------------------------------------------------------------------
+
+    def subscriptions(self, organization_id: str) -> list[dict[str, Any]]:
+        """A church's subscriptions, whoever made them: `id`, `name`, `url`, `active`, `authenticity_secret`,
+        `application_id`, `person_id`, `created_at`, `updated_at`."""
+        found: list[dict[str, Any]] = self.call("GET", f"/organizations/{organization_id}/subscriptions")
+        return found
+
+    def set_subscription_active(self, organization_id: str, subscription_id: str, *, active: bool) -> None:
+        """Activate a subscription, or deactivate it silently."""
+        path = f"/organizations/{organization_id}/subscriptions/{subscription_id}"
+        self.call("PATCH", path, json={"active": active})
+
+    def remove_subscription(self, organization_id: str, subscription_id: str) -> None:
+        """Remove a subscription with its events."""
+        self.call("DELETE", f"/organizations/{organization_id}/subscriptions/{subscription_id}")
+
+    def rotate_subscription_secret(self, organization_id: str, subscription_id: str) -> str:
+        """Give a subscription another secret, which is returned."""
+        path = f"/organizations/{organization_id}/subscriptions/{subscription_id}/rotate_secret"
+        secret: str = self.call("POST", path)["authenticity_secret"]
+        return secret
+
+    def deliveries(self, organization_id: str, **query: Any) -> list[dict[str, Any]]:
+        """Kept hints, oldest first: `id`, `uuid`, `name`, `status`, `attempts`, `subscription_id`, `resource_type`,
+        `resource_id`, `payload`, `event_time`, `due`, `created_at` and `deliveries`, which has each attempt's `status`
+        (None: no answer), `attempt`, `timing`, `response_body`. `query`: `after` (an id), `status`, `name` (its end),
+        `subscription_id`, `limit`."""
+        found: list[dict[str, Any]] = self.call("GET", f"/organizations/{organization_id}/hints", params=query)
+        return found
+
+    def delivery_counts(self, organization_id: str) -> dict[str, int]:
+        """Number of kept hints per status: `pending`, `delivered`, `failed`, `skipped`, ..."""
+        counts: dict[str, int] = self.call("GET", f"/organizations/{organization_id}/hints/counts")
+        return counts
+
+    def send_hints(self, organization_id: str, name: str, ids: Sequence[str], *, times: int = 1) -> int:
+        """Send hints about rows that did not change, `times` for each in turn; gives how many were made.
+
+        `send_hints(church, "people.v2.events.person.updated", ids_of_500_people, times=20)` is a storm of 10,000.
+        """
+        hints = {"name": name, "ids": [int(id_) for id_ in ids], "times": times}
+        count: int = self.call("POST", f"/organizations/{organization_id}/hints", json=hints)["count"]
+        return count
+
+    def redeliver(self, organization_id: str, hint_id: str) -> None:
+        """Send a hint once more, under its own id."""
+        self.call("POST", f"/organizations/{organization_id}/hints/{hint_id}/redeliver")
+
+    def hurry(self, *, factor: float | None = None, seconds: float = 0) -> None:
+        """Let the retry schedule pass `factor` times as fast from now on, or skip `seconds` of it (for which each hint
+        has at most one attempt). 5.4 days of retries take half a second by `factor=1e6`."""
+        if factor is not None:
+            self.change_settings(webhooks_clock_factor=factor)
+        if seconds:
+            self.call("POST", "/webhooks/clock/advance", json={"seconds": seconds})
+
+    def add_webhook_fault(self, action: Mapping[str, Any], **match: Any) -> str:
+        """Add a script for deliveries; gives its id. See `pco_simulator.webhooks.faults` for actions (`duplicate`,
+        `delay`, `reorder`, `drop`, `storm`, `resend`, `wrong_signature`, `truncate`, `deactivate`, `remove`, `rotate`)
+        and what `match` may hold: `name`, `url`, `organization_id`, `subscription_id`, `nth`, `times`, ..."""
+        fault = {"match": match, "action": dict(action)}
+        fault_id: str = self.call("POST", "/webhooks/faults", json=fault)["id"]
+        return fault_id
+
+    def webhook_fault(self, fault_id: str) -> dict[str, Any]:
+        """Counts of a script for deliveries: `matched`, `acted`."""
+        state: dict[str, Any] = self.call("GET", f"/webhooks/faults/{fault_id}")
+        return state
+
+    def remove_webhook_fault(self, fault_id: str) -> None:
+        """Stop a script for deliveries."""
+        self.call("DELETE", f"/webhooks/faults/{fault_id}")
 
     # -- tokens ---------------------------------------------------------------------------------------------
 
