@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from pco_simulator.exchange import ApiRequest, Caller
 from pco_simulator.jsonapi import sentence
-from pco_simulator.pages import calendar, templates
+from pco_simulator.pages import calendar, templates, webhooks
 from pco_simulator.pages.parts import Refused, done, fields_of, guarded
 from pco_simulator.people import api as people
 from pco_simulator.simulator import Simulator
@@ -104,6 +104,7 @@ def pages(simulator: Simulator) -> Starlette:
             Route("/people/AC{id:int}", screens.elsewhere),
             Route("/households/{id:int}", screens.elsewhere),
             *calendar.routes(simulator),
+            *webhooks.routes(simulator),
         ]
     )
 
