@@ -28,6 +28,7 @@ from pco_simulator.settings import Settings
 from pco_simulator.simulator import Simulator
 from pco_simulator.state import install
 from pco_simulator.tokens import TokenStore
+from pco_simulator.webhooks.sender import Webhooks
 from pco_simulator.world import Login, Organization, World
 
 RECORDINGS = Path(__file__).parents[5] / "shared" / "pco-data" / "people-recorded-2019"
@@ -181,6 +182,7 @@ async def served(recording: dict[str, Any]) -> httpx.Headers:
         human,
         Mutator(world, human, 1),
         Feeds(world),
+        Webhooks(world, settings),
         None,
     )
     edge: Any = Edge(simulator)

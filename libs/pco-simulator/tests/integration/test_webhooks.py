@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
@@ -126,6 +127,10 @@ def person(control: Control, church: str) -> str:
     return control.create_person(church, first_name="Ada", last_name="Lovelace")
 
 
+def is_due(at: float, hint: dict[str, Any]) -> bool:
+    return bool(hint["due"] == pytest.approx(at, abs=1))
+
+
 def edit(control: Control, church: str, person: str, nickname: str = "A") -> None:
     control.edit_person(church, person, nickname=nickname)
 
@@ -176,10 +181,7 @@ def test_failures_are_retried_on_the_schedule(
     edit(control, church, person)
     for wait in (30, 60, 120, 240):
         later = control.call("GET", "/webhooks/clock")["now"] + wait
-        (waiting,) = until(
-            lambda: control.deliveries(church),
-            lambda found, later=later: found[0]["due"] == pytest.approx(later, abs=1),
-        )
+        waiting = until(lambda: control.deliveries(church)[0], partial(is_due, later))
         assert waiting["status"] == "pending"
         control.hurry(seconds=wait)
     (done,) = hints(control, church, "delivered")

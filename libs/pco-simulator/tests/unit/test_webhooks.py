@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,7 @@ def test_a_merger_and_the_person_it_removed_come_in_either_order(hooks: Hooks, h
     orders = set()
     for _ in range(20):
         keep, remove = (human.create_person(hooks.church, {"first_name": "Ada"}) for _ in range(2))
-        orders.add(tuple(hooks.made(lambda keep=keep, remove=remove: human.merge_people(hooks.church, keep, remove))))
+        orders.add(tuple(hooks.made(partial(human.merge_people, hooks.church, keep, remove))))
     assert orders == {("person_merger.created", "person.destroyed"), ("person.destroyed", "person_merger.created")}
 
 
