@@ -50,9 +50,10 @@ function suggestionsOf(context, event) {
   const found = part({
     signal,
     load: () => get(at`/calendar/events/${id}/suggestions`, undefined, signal),
-    render: (/** @type {import("../types.d.ts").Suggestions} */ { items }) =>
+    render: (/** @type {import("../types.d.ts").Suggestions} */ { items, complete }) => [
+      complete ? null : h("p", { key: "partly" }, "These days have more events in Planning Center than are compared at once. Search below for what is missing."),
       items.length === 0
-        ? h("p", {}, "Planning Center has nothing like it on these days. Search for it below.")
+        ? h("p", {}, complete ? "Planning Center has nothing like it on these days. Search for it below." : "Nothing among those that were compared is like it.")
         : h(
             "ol",
             { class: "plain-list" },
@@ -68,6 +69,7 @@ function suggestionsOf(context, event) {
               );
             }),
           ),
+    ],
   });
   return h("section", { class: "stack", "aria-labelledby": "suggested" }, h("h2", { id: "suggested" }, "Suggestions"), found.element);
 }

@@ -158,8 +158,8 @@ const hereOf = ({ event }) =>
   );
 
 /** @param {Suggested} one */
-function thereOf({ event, suggestion }) {
-  if (!suggestion) return [h("span", {}, "Nothing like it. ", h("a", { href: at`/events/${event.id}/link` }, "Search", h("span", { class: "hidden-visually" }, ` for ${event.title}`))), "", ""];
+function thereOf({ event, suggestion, complete }) {
+  if (!suggestion) return [h("span", {}, complete ? "Nothing like it. " : "Nothing like it among those that were compared: the day has more. ", h("a", { href: at`/events/${event.id}/link` }, "Search", h("span", { class: "hidden-visually" }, ` for ${event.title}`))), "", ""];
   return [
     h(
       "div",

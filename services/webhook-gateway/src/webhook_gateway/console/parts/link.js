@@ -1,7 +1,7 @@
 // The link of an event with Planning Center, on its page: made, pushed, synced, taken away.
 
 import { at, get, post, remove } from "../api.js";
-import { checkedOf } from "./checked.js";
+import { checkOf } from "./checked.js";
 import { copyable } from "./copy.js";
 import { announce, h, update } from "./dom.js";
 import { isSeries, repeatsOf } from "./event.js";
@@ -38,7 +38,7 @@ export function linkOf(context, changed, discard) {
     load: () => get("/calendar/status", undefined, signal),
     follows: ["/calendar/status", "/connections"],
     render: (/** @type {CalendarStatus} */ known) => [
-      event?.link?.state === "linked" || push.value()?.state === "waiting" ? h("p", { class: "quiet" }, checkedOf(known), ".") : null,
+      event && (event.link?.state === "linked" || push.value()?.state === "waiting") ? h("p", { class: "quiet" }, checkOf(event, known), ".") : null,
       known.message ? notice("bad", h("p", {}, known.message)) : null,
     ],
   });
