@@ -128,7 +128,7 @@ class Stack:
         self.postgres = LocalPostgres(self.state / "postgres", cancelled=self._cancelled)
         self.kafka = LocalKafka(self.state / "kafka", cache=cache, cancelled=self._cancelled)
         self._wanted_ports = {WEBHOOK_GATEWAY: port, SIMULATOR: simulator_port, IDENTITY_PROVIDER: identity_port}
-        self._wanted_church = {"people": people, "seed": seed, "churches": churches}
+        self._wanted_church: dict[str, Any] = {"people": people, "seed": seed, "churches": churches}
         self._church = Shape()
         self.kept_church = ""
         """A sentence if the kept church differs from the requested one."""

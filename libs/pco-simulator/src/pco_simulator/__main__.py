@@ -59,6 +59,9 @@ def _arguments() -> argparse.Namespace:
     new = "of a new state; one that is kept stays as it is (default: %s)"
     parser.add_argument("--people", type=_people, help=f"people of the first church {new % _NEW.people}")
     parser.add_argument("--churches", type=int, help=f"churches {new % _NEW.churches}")
+    parser.add_argument(
+        "--time-zones", help=f"IANA names with commas: of churches behind the third, in turn {new % _NEW.time_zones}"
+    )
     parser.add_argument("--seed", type=int, help=f"the same gives the same people and credentials {new % _NEW.seed}")
     parser.add_argument("--state", type=Path, help="folder that keeps the state across restarts; default: memory only")
     parser.add_argument("--reset", action="store_true", help="forget the state kept in --state and seed again")

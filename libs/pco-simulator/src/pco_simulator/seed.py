@@ -11,7 +11,7 @@ has given, ids of 8 and of 9 digits, and an import that created more than a page
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -141,14 +141,15 @@ class _Ids:
         return id_
 
 
-def churches(*, people: int, seed: int, churches: int) -> Iterator[SeededChurch]:
+def churches(*, people: int, seed: int, churches: int, time_zones: str) -> Iterator[SeededChurch]:
     """The first church has exactly `people` people (at least its five staff), each other one a tenth of it,
-    between 20 and 200."""
+    between 20 and 200. `time_zones`: see `world.Shape`."""
+    zones = time_zones.split(",")
     ids = _Ids(random.Random(f"{seed}/ids"))  # noqa: S311 - reproducible on purpose
     fields = _Ids(random.Random(f"{seed}/fields"))  # noqa: S311
     calendars = calendar.Ids(random.Random(f"{seed}/calendars"))  # noqa: S311
     for number in range(churches):
-        known = _ORGANIZATIONS[number] if number < len(_ORGANIZATIONS) else _organization(number)
+        known = _ORGANIZATIONS[number] if number < len(_ORGANIZATIONS) else _organization(number, zones)
         size = people if number == 0 else min(max(people // 10, 20), 200)
         organization = Organization(
             id=known[0],
@@ -180,8 +181,9 @@ def churches(*, people: int, seed: int, churches: int) -> Iterator[SeededChurch]
         yield church
 
 
-def _organization(number: int) -> tuple[str, str, str, str]:
-    return (str(600_000 + number), f"Fellowship {number + 1}", f"fellowship{number + 1}", "America/Denver")
+def _organization(number: int, zones: Sequence[str]) -> tuple[str, str, str, str]:
+    zone = zones[(number - len(_ORGANIZATIONS)) % len(zones)]
+    return (str(600_000 + number), f"Fellowship {number + 1}", f"fellowship{number + 1}", zone)
 
 
 @dataclass(slots=True)

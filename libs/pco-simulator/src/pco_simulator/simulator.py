@@ -17,7 +17,7 @@ from pco_simulator.settings import Settings
 from pco_simulator.state import open_world
 from pco_simulator.tokens import TokenStore
 from pco_simulator.webhooks.sender import Webhooks
-from pco_simulator.world import Clock, World
+from pco_simulator.world import TIME_ZONES, Clock, World
 
 _TICK_SECONDS = 0.05
 
@@ -58,13 +58,14 @@ class Simulator:
         people: int,
         seed: int,
         churches: int,
+        time_zones: str = TIME_ZONES,
         settings: Mapping[str, Any],
         public_url: str | None,
     ) -> "Simulator":
         """Load the state or seed it; `OtherFormat` if it cannot be loaded."""
         if state_dir is not None:
             state_dir.mkdir(parents=True, exist_ok=True)
-        world = open_world(state_dir, people=people, seed=seed, clock=Clock(), churches=churches)
+        world = open_world(state_dir, people=people, seed=seed, clock=Clock(), churches=churches, time_zones=time_zones)
         human = Human(world)
         live = Settings()
         simulator = cls(

@@ -10,7 +10,7 @@ from pco_simulator import seed as seeding
 from pco_simulator.catalog import KINDS, new_tables
 from pco_simulator.rows import Row
 from pco_simulator.storage import Store
-from pco_simulator.world import Clock, Login, Organization, Shape, World, kept
+from pco_simulator.world import TIME_ZONES, Clock, Login, Organization, Shape, World, kept
 
 FORMAT = 1
 """Format of the kept state; a state of another format is refused, never replaced."""
@@ -23,11 +23,19 @@ class OtherFormat(Exception):
     """A kept state that this version cannot read."""
 
 
-def open_world(state_dir: Path | None, *, people: int, seed: int, clock: Clock, churches: int = 2) -> World:
+def open_world(
+    state_dir: Path | None,
+    *,
+    people: int,
+    seed: int,
+    clock: Clock,
+    churches: int = 2,
+    time_zones: str = TIME_ZONES,
+) -> World:
     """Load the state kept in `state_dir`; if there is none, seed it. `OtherFormat` if it cannot be loaded.
 
-    `people`, `seed` and `churches` apply only to a new state; `World.shape` holds those of the loaded one. Seeding
-    depends on them, never on the clock.
+    The parameters of `Shape` apply only to a new state; `World.shape` holds those of the loaded one. Seeding depends on
+    them, never on the clock.
     """
     world = World(clock, Store(None if state_dir is None else state_dir / _FILE))
     found = _shape_in(world.store)
@@ -38,9 +46,9 @@ def open_world(state_dir: Path | None, *, people: int, seed: int, clock: Clock, 
             world.shape = found
             _load(world)
         else:
-            world.shape = Shape(people, seed, churches)
+            world.shape = Shape(people, seed, churches, time_zones)
             world.store.clear()
-            for church in seeding.churches(people=people, seed=seed, churches=churches):
+            for church in seeding.churches(**asdict(world.shape)):
                 install(world, church.organization, church.rows, church.logins)
             world.store.put("world", "shape", {"format": FORMAT, **asdict(world.shape)})
             world.store.commit()

@@ -21,6 +21,9 @@ FEWEST = 5
 """Minimum number of people in the first church: those who can log in."""
 
 
+TIME_ZONES = "America/Denver"
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """Parameters a state was seeded from; changing them requires seeding again."""
@@ -29,6 +32,8 @@ class Shape:
     """People of the first church; the others are small."""
     seed: int = 1
     churches: int = 2
+    time_zones: str = TIME_ZONES
+    """IANA names with commas between them: those of the churches behind the third, in turn."""
 
 
 class Clock:
