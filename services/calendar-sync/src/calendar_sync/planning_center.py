@@ -5,7 +5,7 @@ record raises for what an answer holds; an instance that names no event is left 
 """
 
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -173,9 +173,7 @@ def _description(row: Resource) -> str | None:
 
 def _instance(row: Resource, event_id: str) -> SeenInstance:
     attributes = row.attributes
-    starts, ends = (_instant(attributes.get(f"published_{name}")) for name in ("starts_at", "ends_at"))
-    if starts is None or ends is None:
-        starts, ends = (_instant(attributes.get(name)) for name in ("starts_at", "ends_at"))
+    starts, ends = _times(attributes)
     name, location = attributes.get("name"), attributes.get("location")
     recurrence = attributes.get("recurrence")
     return SeenInstance(
@@ -188,6 +186,18 @@ def _instance(row: Resource, event_id: str) -> SeenInstance:
         location=_location(location) if "location" in attributes else None,
         repeats=recurrence if isinstance(recurrence, str) and recurrence != ONCE else "",
     )
+
+
+def _times(attributes: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
+    """The public times if there are some, else the booked ones. An answer without one of the fields that decide says
+    no time at all.
+    """
+    if not attributes.keys() >= {"published_starts_at", "published_ends_at", "all_day_event"}:
+        return None, None
+    starts, ends = (_instant(attributes[f"published_{name}"]) for name in ("starts_at", "ends_at"))
+    if starts is None or ends is None:
+        starts, ends = (_instant(attributes.get(name)) for name in ("starts_at", "ends_at"))
+    return starts, ends
 
 
 def _location(value: Any) -> str:

@@ -383,6 +383,17 @@ async def test_a_zone_that_nobody_knows_is_said(linked: Any) -> None:
     assert "time zone" in status["message"]
 
 
+@pytest.mark.parametrize("name", ["all_day_event", "published_starts_at", "published_ends_at"])
+async def test_a_field_of_times_that_is_not_sent_changes_nothing(linked: Any, name: str) -> None:
+    days, _ = await pair(linked, "Retreat", 30, all_day_event=True)
+    public, _ = await pair(linked, "Supper", 31, visible_in_church_center=True, setup_minutes=45)
+    linked.control.omit(attribute=name, type="EventInstance")
+    await linked.poll()
+    for event in (days, public):
+        now = await linked.event(event)
+        assert (now["version"], dates(now)) == (event["version"], dates(event))
+
+
 @pytest.mark.parametrize("status", [422, 503])
 async def test_an_event_that_cannot_be_read_ends_no_check(linked: Any, status: int) -> None:
     stamina.set_testing(True, attempts=1)
