@@ -1,11 +1,12 @@
 """Exhaustive forms of tests, for a given time.
 
-    python -m local_stack.soak --minutes=30 --crashes=FILE --kinds=FILE --refreshes=FILE --told=FILE FILE...
+    python -m local_stack.soak --minutes=30 --crashes=FILE --kinds=FILE --refreshes=FILE --told=FILE... FILE...
 
 First a process is killed on both sides of every kind of call and commit, of which `make test` takes a part. A quarter
 of the time kills it at successive instants of a run over 5,000 people, another quarter at every instant of single
-syncs. The rest consists of rounds: long histories of pure functions, and histories of families on the whole stack, both
-drawn anew each time. With `--histories=100000` rounds of the latter continue past the time until that many were run.
+syncs. The rest consists of rounds: long histories of pure functions, and told histories, of families on the whole stack
+and of linked events, all drawn anew each time. With `--histories=100000` rounds of the told ones continue past the time
+until that many were run.
 Prints each seed and every failure's output, and continues after a failure.
 """
 
@@ -19,7 +20,7 @@ import time
 _EXAMPLES = 1_000
 """Examples of each property in a round."""
 _AT_ONCE = int(os.environ.get("SOAK_HISTORIES", "300"))
-"""Histories on the whole stack in a round."""
+"""Histories of a told file in a round."""
 
 
 def tried(what: str, tests: list[str], **environment: object) -> bool:
@@ -45,7 +46,7 @@ def main() -> int:
     parser.add_argument("--crashes", required=True, help="the file with the crash tests")
     parser.add_argument("--kinds", required=True, action="append", help="a file with crashes at every kind of instant")
     parser.add_argument("--refreshes", required=True, help="the file with those of syncs of one record")
-    parser.add_argument("--told", required=True, help="the file whose histories are told on the whole stack")
+    parser.add_argument("--told", required=True, action="append", help="a file whose histories are told")
     parser.add_argument("--histories", type=int, default=0, help="how many of those at least")
     parser.add_argument("properties", nargs="+", metavar="FILE", help="tests of Hypothesis")
     asked = parser.parse_args()
@@ -63,10 +64,13 @@ def main() -> int:
         if in_time:
             properties = [*asked.properties, f"--hypothesis-seed={seed}"]
             ended.append(tried(f"properties, seed {seed}", properties, SOAK_EXAMPLES=_EXAMPLES))
-        ended.append(tried(f"histories, seed {seed}", [asked.told], SOAK_HISTORIES=_AT_ONCE, SOAK_SEED=seed))
+        ended += [
+            tried(f"histories, seed {seed}: {one}", [one], SOAK_HISTORIES=_AT_ONCE, SOAK_SEED=seed)
+            for one in asked.told
+        ]
         told += _AT_ONCE
         seed += 1
-    sys.stdout.write(f"{told:,} histories told on the whole stack\n")
+    sys.stdout.write(f"{told:,} histories told of each told file\n")
     sys.stdout.write(f"{ended.count(True)} passed, {ended.count(False)} failed\n")
     return 0 if all(ended) else 1
 

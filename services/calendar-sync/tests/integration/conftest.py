@@ -4,7 +4,8 @@
 """
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -198,6 +199,28 @@ class Linked:
         return int(self.control.summary()["last_seq"])
 
 
+@asynccontextmanager
+async def service(
+    database: str, keys: KeyRing, simulator: SimulatorProcess, lender: Lender, **values: Any
+) -> AsyncIterator[FastAPI]:
+    """The service without loops, with a clock that the test moves, at a simulator. `values`: further settings."""
+    # Leases and lists use the database's clock, so this one begins there.
+    clock = FakeClock(datetime.now(UTC).replace(microsecond=0))
+    settings = keys.settings(
+        Settings,
+        database_url=database,
+        kafka=NOBODY.removeprefix("http://"),
+        log_level="WARNING",
+        auth_service_url=lender.url_of("cal"),
+        pco_base_url=simulator.base_url,
+        pco_staleness_horizon_seconds=HORIZON.total_seconds(),
+        **values,
+    )
+    async with unstarted(create_app(settings, clock=clock), open_resources) as app:
+        yield app
+        stamina.set_testing(False)
+
+
 @pytest_asyncio.fixture
 async def linked(
     database: str,
@@ -209,24 +232,45 @@ async def linked(
 ) -> AsyncIterator[Linked]:
     """Connected, with the church's zone known. No loop runs."""
     await databases.truncate(database)
-    # Leases and lists use the database's clock, so this one begins there.
-    clock = FakeClock(datetime.now(UTC).replace(microsecond=0))
-    settings = keys.settings(
-        Settings,
-        database_url=database,
-        kafka=NOBODY.removeprefix("http://"),
-        log_level="WARNING",
-        auth_service_url=lender.url_of("cal"),
-        pco_base_url=simulator.base_url,
-        pco_staleness_horizon_seconds=HORIZON.total_seconds(),
-    )
-    async with unstarted(create_app(settings, clock=clock), open_resources) as app:
-        here = Church(app, keys)
-        made = Linked(here, token_of(simulator, next(churches)), simulator.control, clock, lender.grants)
+    async with service(database, keys, simulator, lender) as app:
+        here, there = Church(app, keys), token_of(simulator, next(churches))
+        made = Linked(here, there, simulator.control, app.state.resources.clock, lender.grants)
         await made.connected()
         await made.poll()
         await here.facts()
         yield made
-        stamina.set_testing(False)
         simulator.control.clear_faults()
         await here.http.aclose()
+
+
+ZONES: Final = ("America/New_York", "Australia/Lord_Howe", "Europe/London", "America/Sao_Paulo")
+"""Of the churches of `connected_in`. That of Lord Howe moves its clocks by half an hour."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def connected_in(
+    database: str, databases: Databases, keys: KeyRing, lender: Lender
+) -> AsyncIterator[Callable[[str], Awaitable[Linked]]]:
+    """`await connected_in("Europe/London")`: as `linked`, each time with an organization of its own."""
+    client = ":".join((*PLATFORM, REDIRECT))
+    settings = {"rate_limit": 0, "lag_past_ms": 600_000}
+    zones = f"--time-zones={','.join(ZONES[1:])}"
+    numbers = count(1)
+    with SimulatorProcess(
+        people=10, churches=len(ZONES) + 2, oauth_clients=[client], settings=settings, arguments=[zones]
+    ) as simulator:
+        churches = {one["time_zone"]: token_of(simulator, one) for one in simulator.control.organizations()}
+        async with service(database, keys, simulator, lender, pco_request_timeout_seconds=2) as app:
+            clock = app.state.resources.clock
+            began = clock.now()
+
+            async def connected(zone: str) -> Linked:
+                await databases.truncate(database)
+                clock.advance(began - clock.now())
+                here = Church(app, keys, f"org-{next(numbers)}")
+                made = Linked(here, churches[zone], simulator.control, clock, lender.grants)
+                await made.connected()
+                await made.poll()
+                return made
+
+            yield connected
