@@ -36,7 +36,7 @@ OTHERS := $(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(I
 INTEGRATION := $(LETTERS:%=integration-people-sync-%) $(patsubst %,integration-%,$(LONG) $(OTHERS))
 # What takes longest goes first, so that no stage is left alone at the end; what computes stands beside what waits.
 LONGEST := $(patsubst %,integration-%,$(LETTERS:%=people-sync-%)) browser integration-joined integration-strays e2e-stories \
-	$(patsubst %,integration-%,servicekit crashes decisions meanwhile refresh_crashes plan_crashes local)
+	$(patsubst %,integration-%,servicekit crashes calendar-sync decisions meanwhile refresh_crashes plan_crashes local)
 # These compute and have no scaled times: they run behind the others, what a look shows first.
 BEHIND := lint imports console docs unit types e2e-calls \
 	$(patsubst %,integration-%,conflict-service pco-simulator synckit)
