@@ -159,6 +159,7 @@ flaky: $(INSTALLED) ## tests again and again beside a load of both cores: make f
 soak: $(INSTALLED) ## exhaustive forms, bounded: make soak MINUTES=30 HISTORIES=100000
 	@$(BIN)/python -m local_stack.soak --minutes="$(MINUTES)" --crashes=$(filter %/test_crashes.py,$(LONG_FILES)) \
 		$(patsubst %,--kinds=%,$(filter %/test_crashes.py %/test_plan_crashes.py %/test_undo_crashes.py,$(LONG_FILES))) \
+		--kinds=services/calendar-sync/tests/integration/test_crashes.py \
 		--refreshes=$(filter %/test_refresh_crashes.py,$(LONG_FILES)) \
 		--told=tests/e2e/test_histories.py --told=services/calendar-sync/tests/integration/test_calendar_histories.py --histories="$(HISTORIES)" \
 		services/people-sync/tests/unit/test_merge_laws.py services/people-sync/tests/unit/test_writes.py services/conflict-service/tests/unit/test_histories.py

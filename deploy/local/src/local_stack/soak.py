@@ -6,8 +6,7 @@ First a process is killed on both sides of every kind of call and commit, of whi
 of the time kills it at successive instants of a run over 5,000 people, another quarter at every instant of single
 syncs. The rest consists of rounds: long histories of pure functions, and told histories, of families on the whole stack
 and of linked events, all drawn anew each time. With `--histories=100000` rounds of the told ones continue past the time
-until that many were run.
-Prints each seed and every failure's output, and continues after a failure.
+until that many were run. Prints each seed and every failure's output, and continues after a failure.
 """
 
 import argparse
@@ -54,8 +53,9 @@ def main() -> int:
     deadline = time.monotonic() + asked.minutes * 60
     large = [asked.crashes, "-k", "large_church"]
     every = [asked.refreshes, "-k", "every_kind"]
+    kinds = [[one, "-k", "every_kind or refuses"] for one in asked.kinds]
     ended = [
-        *(tried(f"crashes at every kind: {one}", [one, "-k", "every_kind"], SOAK_SECONDS=1) for one in asked.kinds),
+        *(tried(f"crashes at every kind: {one[0]}", one, SOAK_SECONDS=1) for one in kinds),
         tried(f"crashes, seed {seed}", large, SOAK_SECONDS=asked.minutes * 15, SOAK_SEED=seed),
         tried(f"crashes of syncs of one, seed {seed}", every, SOAK_SECONDS=asked.minutes * 15, SOAK_SEED=seed),
     ]
