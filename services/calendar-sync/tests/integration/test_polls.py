@@ -296,6 +296,23 @@ async def test_a_window_that_was_read_before_a_sync_is_not_taken_over(linked: An
     assert [new for field, _, new in await linked.here.history(event) if field == "title"] == ["Newer"]
 
 
+async def test_an_answer_about_one_event_is_not_taken_over_after_a_newer_one(linked: Any) -> None:
+    event, pco = await pair(linked, "Retreat", 400)
+    linked.clock.advance(timedelta(days=1))
+    linked.control.edit_event(linked.there.id, pco, name="Older")
+    path = f"/calendar/v2/events/{pco}/event_instances$"
+    held = linked.control.add_fault({"kind": "hold", "when": "after"}, path=path, times=1)
+    checking = asyncio.create_task(linked.poll())
+    await eventually(lambda: linked.control.fault(held)["holding"])
+    linked.clock.advance(timedelta(seconds=1))
+    linked.control.edit_event(linked.there.id, pco, name="Newer")
+    assert (await linked.sync(event))["outcome"] == "updated_here"
+    linked.control.release(held)
+    await checking
+    assert (await linked.event(event))["title"] == "Newer"
+    assert [new for field, _, new in await linked.here.history(event) if field == "title"] == ["Newer"]
+
+
 async def test_one_bad_event_does_not_stop_the_others(linked: Any) -> None:
     bad, bad_pco = await pair(linked, "Retreat", 12)
     good, good_pco = await pair(linked, "Picnic", 13)

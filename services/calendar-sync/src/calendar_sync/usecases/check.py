@@ -306,12 +306,13 @@ async def _look_again(one: Check, link: EventLink) -> None:
 
 async def look(one: Check, link: EventLink) -> str:
     """Read one event at its own address, and settle it. Returns the outcome; raises what ends a check."""
-    context = one.context(one.resources.clock.now())
+    began = one.resources.clock.now()
     try:
         there = await read_target(one.pco, link.pco_event_id, link.pco_instance_id)
     except NotFound:
         async with one.job.transaction() as session:
-            return await miss(session, context, link.event_id, (link.pco_event_id, link.pco_instance_id))
+            target = (link.pco_event_id, link.pco_instance_id)
+            return await miss(session, one.context(began), link.event_id, target)
     except PATIENCE:
         raise
     except Unavailable:
@@ -321,7 +322,7 @@ async def look(one: Check, link: EventLink) -> str:
         log.warning("answer not understood", event_id=str(link.event_id), exc_info=error)
         one.incomplete = True
         return REJECTED
-    return await _guarded(one, context, link, there)
+    return await _guarded(one, one.context(began), link, there)
 
 
 def _stop(one: Check) -> None:

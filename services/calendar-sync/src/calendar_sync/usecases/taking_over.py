@@ -153,7 +153,8 @@ async def take(session: AsyncSession, context: Context, event_id: UUID, there: T
 async def miss(session: AsyncSession, context: Context, event_id: UUID, target: tuple[str, str | None]) -> str:
     """Note that Planning Center answered 404 at the event's own address. Returns the outcome.
 
-    A second 404 past the horizon is believed. target: Planning Center's ids of the event and the occurrence read.
+    A 404 of a read that began past the horizon of the first is believed. target: Planning Center's ids of the event and
+    the occurrence read.
     """
     locked = await lock(session, context.owner, event_id)
     if locked is None or (locked.link.pco_event_id, locked.link.pco_instance_id) != target:
@@ -167,9 +168,9 @@ async def miss(session: AsyncSession, context: Context, event_id: UUID, target: 
         link.look_after = None if over else now + _AGAIN
         return GONE
     if link.missing_since is None:
-        link.missing_since, link.look_after = now, now + context.horizon
+        link.missing_since, link.look_after = context.read_at, context.read_at + context.horizon
         await append(session, event_changed(event, locked.before.occurrences, link, now))
-    if now < link.missing_since + context.horizon:
+    if context.read_at < link.missing_since + context.horizon:
         return MISSING
     link.state, link.gone_at, link.look_after, link.missing_since = links.GONE, now, now + _AGAIN, None
     event.version += 1
