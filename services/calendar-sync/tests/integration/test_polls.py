@@ -73,6 +73,19 @@ async def test_ten_thousand_churches_without_links_cost_nothing(linked: Any) -> 
         assert await session.scalar(due) == 0
 
 
+async def test_one_date_of_a_series_costs_no_request_of_its_own(linked: Any) -> None:
+    pco = linked.series("Choir", at(linked, 5), count=3)
+    first = linked.instances(pco)[0]
+    begins = at(linked, 5) + ":00Z"
+    event = await linked.here.add(title="Choir", starts_at=begins, ends_at=begins, recurrence=None)
+    await linked.link(event, pco, first["id"])
+    linked.control.edit_event(linked.there.id, pco, name="Choir practice")
+    mark = linked.mark()
+    await linked.poll()
+    assert [one["path"] for one in linked.requests(mark)] == ["/calendar/v2/event_instances"]
+    assert (await linked.event(event))["title"] == "Choir practice"
+
+
 async def test_a_check_takes_over_what_changed_and_nothing_else(linked: Any) -> None:
     one, pco = await pair(linked, "Retreat", 12, location="Lake")
     other, _ = await pair(linked, "Picnic", 14)

@@ -240,7 +240,9 @@ async def _take_shown(one: Check, batch: Sequence[EventLink], shown: _Shown) -> 
         for found, there in shown.of(link) if link.event_id in before else ():
             was, context = before[link.event_id], one.context(found.read_at)
             then, kept = taken(was, link, there, context)
-            if then.vanished or (len(was.occurrences) == 1 and any(each.repeats for each in there.instances)):
+            single = len(was.occurrences) == 1 and not there.one
+            began_to_repeat = single and any(each.repeats for each in there.instances)
+            if then.vanished or began_to_repeat:
                 alone.add(link.event_id)
                 break
             if then.values == was and settled(link, there, then, kept):
