@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 import stamina
+from sqlalchemy import text
 
 from calendar_sync.storage.tables import Creation, Push
+from calendar_sync.usecases.events import change
+from contracts.http.calendar import EventPatch
 from servicekit.testing import eventually
+from synckit.history import Actor
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -174,6 +178,33 @@ async def test_a_waiting_event_that_cannot_be_read_holds_up_no_other(linked: Any
     for _ in range(2):
         await linked.poll()
     assert (await linked.event(events[2]))["link"]["pco_event_id"] == pco
+
+
+async def test_an_edit_is_not_followed_by_the_state_before_it(linked: Any) -> None:
+    event = await linked.here.add(**SUPPER)
+    await asked(linked, event)
+    await linked.work()
+    for _ in range(2):
+        linked.create("Harvest supper", str(SUPPER["starts_at"]), str(SUPPER["ends_at"]))
+    sessions, organization_id = linked.here.app.state.runtime.sessions, linked.here.organization_id
+    waits = text(
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+
+    async def held_up() -> bool:
+        async with sessions() as session:
+            return bool(await session.scalar(waits))
+
+    async with sessions.begin() as session:
+        edit = EventPatch(location="Barn")
+        await change(session, organization_id, event["id"], edit, Actor("person"), linked.clock.now())
+        checking = asyncio.create_task(linked.poll())
+        await eventually(held_up)
+    await checking
+    pushed = await linked.here.call("GET", f"/events/{event['id']}/push")
+    assert "More than one event" in pushed["note"]
+    *_, (_, _, told) = await linked.here.facts()
+    assert told["event"]["location"] == "Barn"
 
 
 async def test_a_deleted_event_is_waited_for_no_longer(linked: Any) -> None:

@@ -188,7 +188,7 @@ def _said(link: EventLink) -> tuple[object, ...]:
 
 
 async def tell_again(session: AsyncSession, context: Context, event_id: UUID) -> None:
-    """Publish an event as it is, so that open pages read what is said about it now."""
+    """Publish an event as it is, so that open pages read what is said about it now. The event is locked."""
     event = await session.get_one(Event, event_id, populate_existing=True)
     occurrences = whole(event, (await occurrences_of(session, [event]))[event.id]).occurrences
     link = await links.of_event(session, context.owner, event_id)

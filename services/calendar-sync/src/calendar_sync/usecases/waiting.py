@@ -110,6 +110,8 @@ async def _look_for(check: Check, event_id: UUID) -> None:
 
 async def _still_waiting(check: Check, event_id: UUID, note: str | None) -> None:
     async with check.job.transaction() as session:
+        # Before the push, as everywhere; an edit meanwhile would otherwise be followed by the state before it.
+        await session.execute(select(Event.id).where(Event.id == event_id).with_for_update())
         found = await push_of(session, check.owner, event_id)
         if found is not None and found.state == WAITING:
             now = found.looked_at = check.resources.clock.now()
