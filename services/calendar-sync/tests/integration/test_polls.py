@@ -445,3 +445,17 @@ async def test_an_event_that_cannot_be_read_ends_no_check(linked: Any, status: i
     (row,) = await linked.here.rows(CalendarConnection)
     assert row.checked_at == checked, "it was not complete"
     assert row.next_poll_at <= linked.clock.now() + timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("status", [422, 503])
+async def test_an_event_beyond_the_window_that_cannot_be_read_holds_up_nothing(linked: Any, status: int) -> None:
+    stamina.set_testing(True, attempts=1)
+    _, far = await pair(linked, "Retreat", 400)
+    near, pco = await pair(linked, "Picnic", 12)
+    linked.clock.advance(timedelta(days=1))
+    linked.control.add_fault({"kind": "respond", "status": status}, path=f"/calendar/v2/events/{far}/")
+    linked.control.edit_event(linked.there.id, pco, name="Spring picnic")
+    assert await linked.poll() == 1
+    assert (await linked.event(near))["title"] == "Spring picnic"
+    (row,) = await linked.here.rows(CalendarConnection)
+    assert row.checked_at == linked.clock.now(), "all that takes place within a year was read"

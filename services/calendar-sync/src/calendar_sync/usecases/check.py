@@ -144,7 +144,7 @@ async def check(one: Check) -> None:
     alone = _not_shown(linked, targets, reads, shown)
     ahead = {target.id for target in targets}
     elsewhere = [link for link in linked if str(link.event_id) not in ahead]
-    alone |= {link.event_id for link in (elsewhere if one.every else _longest_ago(elsewhere, now))}
+    far = {link.event_id for link in (elsewhere if one.every else _longest_ago(elsewhere, now))}
     due = {
         link.event_id
         for link in every
@@ -152,11 +152,16 @@ async def check(one: Check) -> None:
     }
     met = {link.event_id for link in every if any(True for _ in shown.of(link))}
     alone |= due | {link.event_id for link in every if link.state == links.GONE and link.event_id in met}
-    for batch in _batches([link for link in linked if link.event_id in met - alone]):
+    for batch in _batches([link for link in linked if link.event_id in met - alone - far]):
         alone |= await _take_shown(one, batch, shown)
-    await _look(one, [link for link in every if link.event_id in alone])
+    await _look(one, [link for link in every if link.event_id in alone], answered=bool(shown.windows))
     if failure is not None:
         raise failure
+    incomplete = one.incomplete
+    answered = not one.every or bool(shown.windows or alone)
+    await _look(one, [link for link in every if link.event_id in far - alone], answered=answered)
+    # The regular check is complete if it read what takes place within the horizon.
+    one.incomplete = one.incomplete if one.every else incomplete
 
 
 def _longest_ago(elsewhere: Iterable[EventLink], now: datetime) -> list[EventLink]:
@@ -271,13 +276,14 @@ async def _guarded(one: Check, context: Context, link: EventLink, there: There) 
         return REJECTED
 
 
-async def _look(one: Check, those: Sequence[EventLink]) -> None:
-    """Read events at their own address."""
+async def _look(one: Check, those: Sequence[EventLink], *, answered: bool) -> None:
+    """Read events at their own address. answered: whether a few that are not answered prove nothing about others."""
     for batch in _batches(those, _AT_ONCE):
         _stop(one)
         looked = await asyncio.gather(*(look(one, link) for link in batch), return_exceptions=True)
         for link, outcome in zip(batch, looked, strict=True):
-            if isinstance(outcome, Unavailable) and any(isinstance(each, str) for each in looked):
+            others = any(isinstance(each, str) for each in looked) or (answered and len(batch) < _AT_ONCE)
+            if isinstance(outcome, Unavailable) and others:
                 # Others were answered, so Planning Center is not away: the next check reads this one again.
                 continue
             if isinstance(outcome, BaseException):
