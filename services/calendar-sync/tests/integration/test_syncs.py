@@ -135,6 +135,22 @@ async def test_what_is_put_back_stays_until_it_is_synced_by_hand(linked: Any) ->
     await linked.here.call("POST", f"/events/{event['id']}/restore", {"entry_id": first}, status=409)
 
 
+async def test_what_is_put_back_after_a_sync_was_asked_for_stays(linked: Any) -> None:
+    pco = linked.create("Pumpkin Feast", at(linked, 12), location="Garden")
+    event = await alone(linked, "Supper", at(linked, 12) + ":00Z", location="Hall")
+    await linked.link(event, pco)
+    path = f"/events/{event['id']}"
+    await linked.here.call("POST", f"{path}/restore", {"entry_id": await entry(linked, event, "location")})
+    linked.clock.advance(timedelta(seconds=1))
+    asked = await linked.here.call("POST", f"{path}/sync", status=202)
+    linked.clock.advance(timedelta(seconds=1))
+    await linked.here.call("POST", f"{path}/restore", {"entry_id": await entry(linked, event, "title")})
+    await linked.work()
+    assert (await linked.here.call("GET", f"/syncs/{asked['id']}"))["outcome"] == "differs"
+    now = await linked.event(event)
+    assert (now["title"], now["location"], now["link"]["differs"]) == ("Supper", "Garden", ["title"])
+
+
 async def test_a_rule_that_a_list_replaced_is_put_back(linked: Any) -> None:
     pco = linked.series("Choir", at(linked, 3, "19:00"), count=3)
     begins = at(linked, 5) + ":00Z"

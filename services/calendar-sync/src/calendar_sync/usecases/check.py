@@ -77,17 +77,16 @@ class Check:
     told: Told
     every: bool
     """Whether events are read too that have no occurrence within the horizon."""
-    by_hand: bool = False
-    """Whether a person asked for it, so that what was put back here is overwritten."""
+    asked_at: datetime | None = None
+    """When a person asked for it, so that what was put back here before is overwritten."""
     incomplete: bool = field(default=False, init=False)
     read_rows: int = field(default=0, init=False)
     read_days: float = field(default=0.0, init=False)
 
     def context(self, read_at: datetime) -> Context:
         """For taking over, now, what a read that began then found."""
-        return Context(
-            self.owner, self.zone, self.cause, self.resources.clock.now(), self.resources.horizon, read_at, self.by_hand
-        )
+        now, horizon = self.resources.clock.now(), self.resources.horizon
+        return Context(self.owner, self.zone, self.cause, now, horizon, read_at, self.asked_at)
 
 
 @dataclass(slots=True)

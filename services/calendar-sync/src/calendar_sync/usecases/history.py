@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from calendar_sync.domain.taking_over import parts_of
 from calendar_sync.storage.tables import Effect, Event
 from contracts.http.common import HistoryEntry, Page, PageQuery
 from contracts.values import EVENT
@@ -49,6 +50,17 @@ async def note(
     rows = [row | {"record_id": UUID(row["record_id"])} | own for row in edits(organization_id, actor, changes, now)]
     if rows:
         await session.execute(insert(Effect), rows)
+
+
+async def edited_since(session: AsyncSession, event: Event, at: datetime) -> list[str]:
+    """The parts of an event, as in `domain.taking_over.KEPT`, that were changed here since an instant."""
+    edits = select(Effect.field).where(
+        Effect.organization_id == event.organization_id,
+        Effect.kind == EVENT,
+        Effect.record_id == event.id,
+        Effect.at >= at,
+    )
+    return parts_of(await session.scalars(edits.distinct()))
 
 
 async def of_event(session: AsyncSession, event: Event, query: PageQuery) -> Page[HistoryEntry]:

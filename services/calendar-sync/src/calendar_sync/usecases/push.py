@@ -33,16 +33,15 @@ from calendar_sync.domain.sentences import (
     UNCLEAR,
     already_linked,
 )
-from calendar_sync.domain.taking_over import parts_of
 from calendar_sync.planning_center import EVENTS, NEW_EVENT, event_there, events_called
 from calendar_sync.storage import links
 from calendar_sync.storage.events import occurrences_of, whole
 from calendar_sync.storage.links import ASKED, WAITING, Owner, push_of, taken_there
-from calendar_sync.storage.tables import CalendarConnection, Creation, Effect, Event, EventLink, Push
+from calendar_sync.storage.tables import CalendarConnection, Creation, Event, EventLink, Push
 from calendar_sync.usecases import events
 from calendar_sync.usecases.check import Check
 from calendar_sync.usecases.events import locked
-from calendar_sync.usecases.history import Cause
+from calendar_sync.usecases.history import Cause, edited_since
 from calendar_sync.usecases.linking import make
 from calendar_sync.usecases.refreshes import PUSH, REFRESHES, awake, render
 from calendar_sync.usecases.schedule import first_check, locked_connection
@@ -417,17 +416,6 @@ async def stop_all(session: AsyncSession, organization_id: str) -> None:
     await session.execute(under_way.values(state=WAITING, note=PUSH_STOPPED))
 
 
-async def _edited_since(session: AsyncSession, event: Event, push: Push) -> list[str]:
-    """The parts that somebody may have changed here since the push. A check keeps those that differ there."""
-    edits = select(Effect.field).where(
-        Effect.organization_id == event.organization_id,
-        Effect.kind == EVENT,
-        Effect.record_id == event.id,
-        Effect.at >= push.asked_at,
-    )
-    return parts_of(await session.scalars(edits.distinct()))
-
-
 async def _link(one: _Pushing, pco_event_id: str, instances: Mapping[str, str]) -> str:
     """Link what was created. What somebody changed here meanwhile stays, and differs from Planning Center; so does a
     link that somebody made. Returns the outcome.
@@ -461,7 +449,8 @@ async def _link(one: _Pushing, pco_event_id: str, instances: Mapping[str, str]) 
             linked_at=now,
             linked_by_name=push.by_name if push else None,
             from_feed=False,
-            kept=await _edited_since(session, event, push) if push else [],
+            # A check keeps those that differ there.
+            kept=await edited_since(session, event, push.asked_at) if push else [],
         )
         ids = tuple(replace(each, pco_instance_id=instances.get(each.key)) for each in before.occurrences)
         actor = Actor("person", push.by_user_id, push.by_name) if push else Actor("platform")

@@ -95,7 +95,8 @@ async def _given_up(one: Check, row: RefreshColumns) -> Done | None:
 
 async def _one(one: Check, row: RefreshColumns) -> Done | Again:
     pco = one.pco.using(priority=Priority.INTERACTIVE if row.urgent else Priority.BULK)
-    one = replace(one, cause=Cause(REFRESH, row.id), pco=pco, by_hand=ASKED in row.reasons)
+    asked_at = row.requested_at if ASKED in row.reasons else None
+    one = replace(one, cause=Cause(REFRESH, row.id), pco=pco, asked_at=asked_at)
     try:
         if PUSH in row.reasons and row.record_id is not None:
             outcome = await push.push(one, row.record_id)

@@ -3,6 +3,7 @@
 The event's lock guards its link too.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -53,8 +54,8 @@ class Context:
     """For so long a 404 proves nothing."""
     read_at: datetime
     """When the read began."""
-    by_hand: bool = False
-    """Whether what a person put back is overwritten."""
+    asked_at: datetime | None = None
+    """When a person asked for the sync: what was put back before is overwritten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,18 @@ async def lock(session: AsyncSession, owner: Owner, event_id: UUID) -> Locked | 
     return Locked(event, link, whole(event, (await occurrences_of(session, [event]))[event.id]))
 
 
-def taken(before: Whole, link: EventLink, there: There, context: Context) -> tuple[Taken, list[str]]:
-    """The event after a read, and what a person put back that still differs. Nothing is written."""
+def taken(
+    before: Whole, link: EventLink, there: There, context: Context, since: Collection[str] = ()
+) -> tuple[Taken, list[str]]:
+    """The event after a read, and what a person put back that still differs. Nothing is written.
+
+    since: the parts that were changed after a person asked for the sync.
+    """
     if link.from_feed:
         return replace(after(before, there, context.zone, context.now, KEPT), values=before, note=FROM_FEED), []
     theirs = still(link.note, there, after(before, there, context.zone, context.now))
     differs = differing(before, theirs.values)
-    kept = [name for name in link.kept if name in differs and not context.by_hand]
+    kept = [name for name in link.kept if name in differs and (context.asked_at is None or name in since)]
     if not kept:
         return theirs, kept
     return still(link.note, there, after(before, there, context.zone, context.now, kept)), kept
@@ -124,7 +130,10 @@ async def take(session: AsyncSession, context: Context, event_id: UUID, there: T
     if again and await links.rivals(session, context.owner, link.pco_event_id, link.pco_instance_id):
         link.look_after = None
         return GONE
-    found, kept = taken(before, link, there, context)
+    since: list[str] = []
+    if context.asked_at is not None and link.kept:
+        since = await history.edited_since(session, event, context.asked_at + timedelta.resolution)
+    found, kept = taken(before, link, there, context, since)
     link.note, link.kept = found.note, kept
     link.title_there = title_there(there) or link.title_there
     link.missing_since = link.look_after = None
