@@ -1,4 +1,4 @@
-"""When each link was last read, and what of a read could not be held."""
+"""When each link was last read."""
 
 import sqlalchemy as sa
 from alembic import op

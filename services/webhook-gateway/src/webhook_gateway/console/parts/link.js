@@ -122,7 +122,16 @@ export function linkOf(context, changed, discard) {
   function handOff(event, state) {
     const first = event.occurrences.find((one) => !one.cancelled) ?? event;
     return [
-      h("p", { key: "waiting" }, status("warn", "Not there yet", { pill: true }), " Planning Center does not let us create events. This one waits until somebody creates it there. ", state.by_name ? `${state.by_name} asked for it ` : "It was asked for ", when(state.asked_at), "."),
+      h(
+        "p",
+        { key: "waiting" },
+        status("warn", "Not there yet", { pill: true }),
+        // Other pushes wait because Planning Center did not answer, or the connection ended.
+        state.may_create === false ? " Planning Center does not let us create events. This one waits until somebody creates it there. " : " We look for it in Planning Center, and link the two as soon as one event there has this title and start. ",
+        state.by_name ? `${state.by_name} asked for it ` : "It was asked for ",
+        when(state.asked_at),
+        ".",
+      ),
       state.note ? notice("warn", h("p", {}, state.note)) : null,
       // A note says that it is there already, or may be.
       state.note
