@@ -1,5 +1,6 @@
 """*Sync all linked events*, values put back, suggestions, and many links at once."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from sqlalchemy import update
 
 from calendar_sync.storage.tables import CalendarConnection
 from calendar_sync.usecases import suggestions
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -91,6 +93,19 @@ async def test_a_sync_of_all_stops_safely_and_waits_for_planning_center(linked: 
     assert (failed["state"], "Calendar role" in failed["message"]) == ("failed", True)
     assert (await linked.here.call("GET", "/status"))["role_missing"] is True
     await linked.here.call("GET", "/runs/none", status=404)
+
+
+async def test_a_sync_does_not_name_what_was_linked_after_it_began(linked: Any) -> None:
+    await pair(linked, "Retreat", 12)
+    run = await linked.here.call("POST", "/runs", status=202)
+    held = linked.control.add_fault({"kind": "hold", "when": "after"}, path="/calendar/v2/event_instances$", times=1)
+    syncing = asyncio.create_task(linked.work())
+    await eventually(lambda: linked.control.fault(held)["holding"])
+    linked.clock.advance(timedelta(seconds=1))
+    await pair(linked, "Picnic", 13)
+    linked.control.release(held)
+    await syncing
+    assert (await linked.here.call("GET", f"/runs/{run['id']}"))["counts"] == {"unchanged": 1}
 
 
 async def test_what_is_put_back_stays_until_it_is_synced_by_hand(linked: Any) -> None:

@@ -25,7 +25,10 @@ async def interval_of(session: AsyncSession, organization_id: str) -> timedelta:
 
 
 async def name_the_rest(session: AsyncSession, run_id: UUID, outcome: str) -> None:
-    """Add the linked events that a run has not named yet to its lists. `outcome`: as in `domain.sentences`."""
+    """Add the linked events that a run has not named yet to its lists, without those that were linked after it began.
+
+    outcome: as in `domain.sentences`.
+    """
     run = await session.get_one(Run, run_id)
     values: dict[str, Any] = {
         "organization_id": literal(run.organization_id),
@@ -43,6 +46,8 @@ async def name_the_rest(session: AsyncSession, run_id: UUID, outcome: str) -> No
         EventLink.state == LINKED,
         Event.deleted_at.is_(None),
     )
+    if run.started_at is not None:
+        query = query.where(EventLink.linked_at <= run.started_at)
     query = query.order_by(EventLink.id)
     await session.execute(insert(Change).from_select(list(values), query).on_conflict_do_nothing())
 
