@@ -102,13 +102,15 @@ async def is_of_a_feed(pco: PlanningCenter, event_id: str) -> bool:
     return document.data.to_one("feed") is not None
 
 
-async def read_window(pco: PlanningCenter, window: Window) -> AsyncGenerator[tuple[int, list[Met]], None]:
+async def read_window(
+    pco: PlanningCenter, window: Window, *, ahead: int = 16
+) -> AsyncGenerator[tuple[int, list[Met]], None]:
     """All that takes place within a stretch of time, page by page, each with the number of its rows.
 
-    Whoever reads it to its end has read it whole.
+    Whoever reads it to its end has read it whole. ahead: the most pages under way at the same time.
     """
     where = (Where("starts_at", window.ends, "lt"), Where("ends_at", window.begins, "gte"))
-    walk = walk_all(pco, INSTANCES, include=("event",), where=where, fields=FIELDS)
+    walk = walk_all(pco, INSTANCES, include=("event",), where=where, fields=FIELDS, parallel=ahead)
     async with aclosing(walk) as pages:
         async for page in pages:
             yield len(page.rows), list(met_on(page.rows, page.included))

@@ -32,6 +32,8 @@ from servicekit.http.paging import decode, encode, instant
 
 MOST_REQUESTS: Final = 12
 """Of one answer, for which a person waits."""
+_AHEAD: Final = 4
+"""Requests under way at the same time: so many, less one, may go beyond `MOST_REQUESTS`."""
 _ROWS: Final = 99
 """Occurrences that a further request brings."""
 _MOST_ROWS: Final = 4 * _ROWS
@@ -158,7 +160,7 @@ async def _seen(asked: Asked, windows: Sequence[Window]) -> _Seen:
         met: list[Met] = []
         if requests >= MOST_REQUESTS:
             return seen
-        async with aclosing(read_window(asked.pco, window)) as pages:
+        async with aclosing(read_window(asked.pco, window, ahead=_AHEAD)) as pages:
             async for _, those in pages:
                 met += those
                 requests += 1
