@@ -39,6 +39,7 @@ export async function show(context) {
       return page;
     },
     most: 50,
+    dear: true,
     id: (/** @type {Suggested} */ one) => one.event.id,
     cells: (one) => [admin ? h("div", { class: "picked" }, box(one), hereOf(one)) : hereOf(one), ...thereOf(one)],
     empty: () => [h("h2", {}, "No event waits for a link"), h("p", {}, "Upcoming events that are not linked are listed here, each with what it most likely is in Planning Center."), h("p", {}, h("a", { href: "/events" }, "Go to Events"))],

@@ -36,13 +36,15 @@ const GUESS = 41;
  *   noun: [one: string, many: string],
  *   empty: () => Child,
  *   most?: number,
+ *   dear?: boolean,
  *   follows?: string[],
  *   onFact?: (fact: import("../live.js").Fact) => { id: string, item: T | null } | null | undefined,
  *   file?: HTMLElement,
- * }} options the first cell heads its row; `most`: rows of one read; `onFact` gives an item's new state (null: removed)
+ * }} options the first cell heads its row; `most`: rows of one read; `dear`: the reader asks for every further
+ *   read, since a page that is shorter than asked for took long enough; `onFact` gives an item's new state (null: removed)
  *   without a read; null: the fact is of no concern, undefined: the list is to be read again
  */
-export function list(context, { caption, columns, load, id, cells, href, noun, empty, most = FIRST, follows = [], onFact, file }) {
+export function list(context, { caption, columns, load, id, cells, href, noun, empty, most = FIRST, dear = false, follows = [], onFact, file }) {
   const body = h("tbody");
   const table = h(
     "table",
@@ -179,7 +181,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
         draw();
         describe();
         comeBack();
-      } while (after !== null && remaining > 0);
+      } while (after !== null && remaining > 0 && !dear);
       return true;
     } catch (error) {
       if (context.signal.aborted || ticket !== asked) return false;
