@@ -93,7 +93,7 @@ class EventLink(Model):
         default=None,
         description="When it was last read at its own address, or changed by a check. Every check reads an event that "
         "takes place from yesterday to a year ahead (`checked_at` of the status); others at most once a day, a few in "
-        "each check.",
+        "each check. One that has been over for a month is read only when somebody syncs it.",
     )
 
 

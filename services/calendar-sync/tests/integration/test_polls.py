@@ -268,9 +268,10 @@ async def test_links_outlive_a_disconnect_and_are_found_again(linked: Any) -> No
 
 
 async def test_what_lies_beyond_the_window_is_read_once_a_day_a_few_in_each_check(linked: Any) -> None:
-    pairs = [await pair(linked, f"Retreat {number}", 400 if number % 2 else -30) for number in range(7)]
+    pairs = [await pair(linked, f"Retreat {number}", 400 if number % 2 else -20) for number in range(7)]
     near, _ = await pair(linked, "Picnic", 12)
-    for event, pco in pairs:
+    old = await pair(linked, "Reunion", -40)
+    for event, pco in [*pairs, old]:
         linked.control.edit_event(linked.there.id, pco, name=f"{event['title']} renamed")
 
     async def renamed() -> int:
@@ -291,6 +292,8 @@ async def test_what_lies_beyond_the_window_is_read_once_a_day_a_few_in_each_chec
     far = (await linked.event(pairs[0][0]))["link"]
     assert datetime.fromisoformat(far["read_at"]) > linked.clock.now() - timedelta(minutes=11)
     assert (await linked.event(near))["link"]["read_at"] == near["link"]["read_at"]
+    assert (await linked.event(old[0]))["title"] == "Reunion", "over for a month"
+    assert (await linked.sync(old[0]))["outcome"] == "updated_here"
 
 
 async def test_a_window_that_was_read_before_a_sync_is_not_taken_over(linked: Any) -> None:

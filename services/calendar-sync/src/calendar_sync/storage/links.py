@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,6 +23,8 @@ GONE: Final = "gone"
 ASKED: Final = "asked"
 WAITING: Final = "waiting"
 """States of a push."""
+_SELDOM: Final = timedelta(days=1)
+_OVER: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,24 @@ async def targets(session: AsyncSession, owner: Owner, now: datetime) -> list[Ta
         first, last = (max(one.first, earliest), min(one.last, latest)) if single else (earliest, latest)
         found.append(Target(str(one.event_id), first, last, one.ahead, single))
     return found
+
+
+async def some_elsewhere(session: AsyncSession, owner: Owner, now: datetime, most: int) -> set[UUID]:
+    """Some of the linked events that have no occurrence within the horizon, and were not read for a day.
+
+    None that has been over for a month, so that their number does not grow with the history. Drawn by chance: those
+    that cannot be read keep no others away.
+    """
+    row = OccurrenceRow
+    inside = exists().where(
+        row.event_id == EventLink.event_id, ~row.cancelled, row.ends_at > now - BEHIND, row.starts_at < now + HORIZON
+    )
+    seldom = EventLink.read_at.is_(None) | (EventLink.read_at <= now - _SELDOM) | (EventLink.read_at > now)
+    query = (
+        select(EventLink.event_id).filter_by(**owner.columns, state=LINKED).join(Event, Event.id == EventLink.event_id)
+    )
+    query = query.where(Event.deleted_at.is_(None), Event.last_ends_at > now - _OVER, seldom, ~inside)
+    return set(await session.scalars(query.order_by(func.random()).limit(most)))
 
 
 async def any_of(session: AsyncSession, owner: Owner) -> bool:

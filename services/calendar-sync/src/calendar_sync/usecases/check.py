@@ -7,7 +7,7 @@ before it counts as missing.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -49,8 +49,6 @@ _AT_ONCE: Final = 6
 """Events read at their own address at the same time."""
 _ELSEWHERE: Final = 5
 """Events of one check whose dates are over, or more than a year ahead."""
-_SELDOM: Final = timedelta(days=1)
-"""How often each of them is read at the most."""
 _LOADED: Final = 100
 """Events loaded at the same time to see what differs."""
 _DAY: Final = 86_400.0
@@ -137,13 +135,13 @@ async def check(one: Check) -> None:
     async with one.job.sessions() as session:
         every = await links.all_of(session, one.owner)
         targets = await links.targets(session, one.owner, now)
+        some = await links.some_elsewhere(session, one.owner, now, _ELSEWHERE)
     linked = [link for link in every if link.state == links.LINKED]
     reads = plan_reads(targets, one.density, now)
     shown, failure = await _windows(one, reads, {link.pco_event_id for link in every})
     alone = _not_shown(linked, targets, reads, shown)
     ahead = {target.id for target in targets}
-    elsewhere = [link for link in linked if str(link.event_id) not in ahead]
-    far = {link.event_id for link in (elsewhere if one.every else _longest_ago(elsewhere, now))}
+    far = {link.event_id for link in linked if str(link.event_id) not in ahead} if one.every else some
     due = {
         link.event_id
         for link in every
@@ -161,13 +159,6 @@ async def check(one: Check) -> None:
     await _look(one, [link for link in every if link.event_id in far - alone], answered=answered)
     # The regular check is complete if it read what takes place within the horizon.
     one.incomplete = one.incomplete if one.every else incomplete
-
-
-def _longest_ago(elsewhere: Iterable[EventLink], now: datetime) -> list[EventLink]:
-    """Of events whose dates lie elsewhere than checks look: a few that were not read for a day."""
-    never = datetime.min.replace(tzinfo=UTC)
-    due = [link for link in elsewhere if link.read_at is None or not now - _SELDOM < link.read_at <= now]
-    return sorted(due, key=lambda link: (link.read_at or never, link.id))[:_ELSEWHERE]
 
 
 def _not_shown(linked: Iterable[EventLink], targets: Sequence[Target], reads: Reads, shown: _Shown) -> set[UUID]:

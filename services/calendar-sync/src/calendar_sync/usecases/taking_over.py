@@ -130,10 +130,7 @@ async def take(session: AsyncSession, context: Context, event_id: UUID, there: T
     if again and await links.rivals(session, context.owner, link.pco_event_id, link.pco_instance_id):
         link.look_after = None
         return GONE
-    since: list[str] = []
-    if context.asked_at is not None and link.kept:
-        since = await history.edited_since(session, event, context.asked_at + timedelta.resolution)
-    found, kept = taken(before, link, there, context, since)
+    found, kept = taken(before, link, there, context, await _put_back_since(session, context, locked))
     link.note, link.kept = found.note, kept
     link.title_there = title_there(there) or link.title_there
     link.missing_since = link.look_after = None
@@ -157,6 +154,13 @@ async def take(session: AsyncSession, context: Context, event_id: UUID, there: T
     if kept:
         return DIFFERS
     return UPDATED_HERE if changed else UNCHANGED
+
+
+async def _put_back_since(session: AsyncSession, context: Context, locked: Locked) -> list[str]:
+    """The parts that were changed here after a person asked for this sync, so that it does not overwrite them."""
+    if context.asked_at is None or not locked.link.kept:
+        return []
+    return await history.edited_since(session, locked.event, context.asked_at + timedelta.resolution)
 
 
 async def miss(session: AsyncSession, context: Context, event_id: UUID, target: tuple[str, str | None]) -> str:

@@ -9,12 +9,16 @@ export const checkedOf = ({ connected, poll_minutes, checked_at }) =>
 
 const DAY = 86_400_000;
 
-/** Whether checks look at the event's dates: from yesterday to a year ahead. @param {import("../types.d.ts").EventDetails} event */
-const isWithinChecks = ({ occurrences }) =>
-  occurrences.some((one) => !one.cancelled && Date.parse(one.ends_at) > Date.now() - DAY && Date.parse(one.starts_at) < Date.now() + 366 * DAY);
-
 /** How a linked event is checked. @param {import("../types.d.ts").EventDetails} event @param {import("../types.d.ts").CalendarStatus} status */
-export const checkOf = (event, status) =>
-  !status.connected || !event.link || isWithinChecks(event)
-    ? checkedOf(status)
-    : h("span", {}, "Its dates are over or more than a year ahead, so it is read about once a day, last ", event.link.read_at ? when(event.link.read_at) : "not yet");
+export function checkOf(event, status) {
+  const [now, those] = [Date.now(), event.occurrences.filter(({ cancelled }) => !cancelled)];
+  const within = those.some((one) => Date.parse(one.ends_at) > now - DAY && Date.parse(one.starts_at) < now + 366 * DAY);
+  if (!status.connected || !event.link || within) return checkedOf(status);
+  const over = those.every((one) => Date.parse(one.ends_at) < now - 30 * DAY);
+  return h(
+    "span",
+    {},
+    over ? "It has been over for a month, so it is read only when somebody syncs it. " : "Its dates are over or more than a year ahead, so it is read at most once a day. ",
+    event.link.read_at ? ["Last read ", when(event.link.read_at)] : "Not read yet",
+  );
+}
