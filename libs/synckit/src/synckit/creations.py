@@ -29,7 +29,7 @@ from pco_client.jsonapi import Document
 from servicekit.clock import Clock
 from servicekit.jobs.queue import LeaseLost
 from servicekit.jobs.worker import JobContext
-from synckit.errors import NotYet
+from synckit.errors import IntentGone, NotYet
 
 
 class CreationColumns:
@@ -116,7 +116,8 @@ async def create_once(
     refused. unwanted: the error that `created` raises if our record has another counterpart by now.
 
     Raises NotYet while an earlier attempt may be under way or not yet visible, LeaseLost if the record was created but
-    another worker has the job, and the errors of `look`, `post` and `created`.
+    another worker has the job, IntentGone if the intent was deleted meanwhile, and the errors of `look`, `post` and
+    `created`.
     """
     row, must_look = await _intend(creator, kind, record_id, content, opened)
     if must_look:
@@ -138,7 +139,7 @@ async def create_once(
         raise
     try:
         return await _close(creator, row, Made(document.data.id, content), lock, created)
-    except (LeaseLost, unwanted):
+    except (LeaseLost, IntentGone, unwanted):
         # The created record gets no counterpart here: another worker has the job, or our record has another
         # counterpart.
         await slipped(document.data.id)
@@ -190,7 +191,8 @@ def _send(creator: Creator[C], row: C, content: Content) -> None:
 async def _close(creator: Creator[C], intent: C, made: Made, lock: Lock, created: Created) -> Made:
     async with creator.job.transaction() as session:
         await lock(session)
-        close(await session.get_one(creator.rows, intent.id, with_for_update=True), made.pco_id)
+        row = await _again(session, creator, intent)
+        close(row, made.pco_id)
         await created(session, made)
     return made
 
@@ -199,4 +201,11 @@ async def _close(creator: Creator[C], intent: C, made: Made, lock: Lock, created
 async def _locked(creator: Creator[C], intent: C) -> AsyncIterator[C]:
     """The intent's locked row, in a transaction of its own."""
     async with creator.job.transaction() as session:
-        yield await session.get_one(creator.rows, intent.id, with_for_update=True)
+        yield await _again(session, creator, intent)
+
+
+async def _again(session: AsyncSession, creator: Creator[C], intent: C) -> C:
+    row = await session.get(creator.rows, intent.id, with_for_update=True)
+    if row is None:
+        raise IntentGone
+    return row

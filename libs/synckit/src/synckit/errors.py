@@ -27,6 +27,10 @@ class NotYet(Exception):
         self.until, self.so_far = until, so_far
 
 
+class IntentGone(Exception):
+    """The intent of a creation was deleted while its request was under way, because the record has a counterpart."""
+
+
 class Wait(Exception):
     """The run is postponed to `until`. Its worker gives back the job and the slot."""
 

@@ -177,7 +177,6 @@ def _instance(row: Resource, event_id: str) -> SeenInstance:
     attributes = row.attributes
     starts, ends = _times(attributes)
     name, location = attributes.get("name"), attributes.get("location")
-    recurrence = attributes.get("recurrence")
     return SeenInstance(
         id=row.id,
         event_id=event_id,
@@ -186,7 +185,7 @@ def _instance(row: Resource, event_id: str) -> SeenInstance:
         ends_at=ends,
         all_day=attributes.get("all_day_event") is True,
         location=_location(location) if "location" in attributes else None,
-        repeats=recurrence if isinstance(recurrence, str) and recurrence != ONCE else "",
+        repeats=_repeats(attributes["recurrence"]) if "recurrence" in attributes else None,
     )
 
 
@@ -200,6 +199,10 @@ def _times(attributes: Mapping[str, Any]) -> tuple[datetime | None, datetime | N
     if starts is None or ends is None:
         starts, ends = (_instant(attributes.get(name)) for name in ("starts_at", "ends_at"))
     return starts, ends
+
+
+def _repeats(value: Any) -> str:
+    return value if isinstance(value, str) and value != ONCE else ""
 
 
 def _location(value: Any) -> str:

@@ -89,6 +89,19 @@ async def test_what_a_push_created_and_a_person_links_leaves_no_intent(writable:
     assert await writable.here.rows(Creation) == []
     await writable.poll()
     assert len(named(writable, "Harvest supper")) == 1
+    # A person links it between two of its dates: it has what they were shown, and the push creates no more.
+    series = await writable.here.add(**SUPPER | {"title": "Choir", "recurrence": "FREQ=WEEKLY;COUNT=2"})
+    held = writable.control.add_fault({"kind": "hold", "when": "after"}, **POST)
+    await asked(writable, series)
+    pushing = asyncio.create_task(writable.work())
+    await eventually(lambda: writable.control.fault(held)["holding"])
+    (there,) = named(writable, "Choir")
+    await writable.link(series, there["id"])
+    writable.control.release(held)
+    await pushing
+    assert len(writable.instances(there["id"])) == 1
+    assert (await writable.event(series))["link"]["state"] == "linked"
+    assert await writable.here.rows(Creation) == []
 
 
 async def test_what_was_created_is_linked_to_another_event_meanwhile(writable: Any) -> None:

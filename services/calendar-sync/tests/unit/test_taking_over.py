@@ -340,6 +340,9 @@ def test_one_occurrence_of_a_series_says_so_and_keeps_its_instant() -> None:
     there = There(Seen("7", "Choir", ""), (instance(2, NOW + week, repeats="Weekly"),), one=True)
     taken = after(local(), there, "America/Denver", NOW)
     assert taken.note == ONE_OF_A_SERIES
+    silent = There(there.event, (replace(there.instances[0], repeats=None),), one=True)
+    again = after(taken.values, silent, "America/Denver", NOW)
+    assert still(taken.note, silent, again).note == ONE_OF_A_SERIES, "the answer does not say whether it repeats"
     found = compare(local(), taken.values)
     assert (found.added, found.moved) == ((), ())
     starts = [one.before.span.starts_at for one in found.taken_out if one.before]

@@ -48,8 +48,8 @@ class SeenInstance:
     ends_at: datetime | None
     all_day: bool
     location: str | None
-    repeats: str = ""
-    """`None` for a single date, else such as `Weekly`."""
+    repeats: str | None = ""
+    """Such as `Weekly`; empty for a single date, None if the answer does not say."""
 
 
 def span_of(one: SeenInstance, zone: str) -> Span | None:

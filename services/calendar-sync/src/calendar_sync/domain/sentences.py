@@ -26,11 +26,11 @@ OUTCOMES: Final[Mapping[str, str]] = {
     GONE: "It was deleted in Planning Center. The event stays here, without its link.",
     NOT_LINKED: "This event is not linked to Planning Center, so there was nothing to sync.",
     REJECTED: "Planning Center's answer about this event could not be read. Nothing was changed.",
-    NOT_DONE: "The sync ended before this event. The next check, or the next sync, reads it.",
+    NOT_DONE: "The sync ended before this event. Nothing was changed; sync again to read it.",
     LATER: "Planning Center did not answer about this event. The next check reads it again.",
 }
 
-STOPPED: Final = "Stopped safely. What was done stays. The next check, or the next sync, reads the other events."
+STOPPED: Final = "Stopped safely. What was done stays. Sync again to read the other events."
 LOOKS_AGAIN: Final = "Planning Center does not show it yet. We look again."
 DISCONNECTED: Final = "Planning Center Calendar was disconnected, so nothing was synced. The links are kept."
 ANOTHER_ORGANIZATION: Final = "Another Planning Center organization was connected, so nothing was synced."
@@ -60,8 +60,8 @@ FROM_FEED: Final = (
 )
 NO_DATE: Final = "Planning Center has no date for this event, so the dates here stay as they are."
 UNREADABLE_DATES: Final = (
-    "Planning Center has a date for this event that cannot be, such as an end before the start. It was left out: "
-    "correct it in Planning Center."
+    "Planning Center has a date for this event that cannot be read, such as an end before the start. It was left out: "
+    "look at it in Planning Center."
 )
 ONE_OF_A_SERIES: Final = (
     "This event repeats in Planning Center. Only this one date of it is linked: its other dates change nothing here."

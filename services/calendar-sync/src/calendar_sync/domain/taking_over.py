@@ -94,6 +94,8 @@ def after(before: Whole, there: There, zone: str, now: datetime, kept: Collectio
 
 def still(note: str | None, there: There, found: Taken) -> Taken:
     """A read with those sentences of the event's note before that a read of a part of its dates does not refute."""
+    if there.one and note == ONE_OF_A_SERIES and found.note is None and there.instances[0].repeats is None:
+        return replace(found, note=note)
     if there.reach is None or not note or there.one:
         return found
     active = sum(not one.cancelled for one in found.values.occurrences)

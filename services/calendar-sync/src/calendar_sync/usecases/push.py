@@ -54,7 +54,7 @@ from pco_client.jsonapi import Document
 from servicekit.errors import Conflict
 from servicekit.jobs.queue import LeaseLost
 from synckit.creations import Creator, Made, create_once
-from synckit.errors import NotConnected
+from synckit.errors import IntentGone, NotConnected
 from synckit.guard import guarded
 from synckit.history import REFRESH, Actor
 from synckit.refreshes import request
@@ -169,6 +169,8 @@ async def push(check: Check, event_id: UUID) -> str:
     except _Unclear:
         await _hand_off(one, UNCLEAR)
         return UNCLEAR
+    except IntentGone:
+        return await _linked_meanwhile(one)
     return await _link(one, pco_event_id, instances)
 
 
@@ -276,8 +278,7 @@ async def _forget(one: _Pushing, pco_event_id: str) -> None:
     async with one.check.job.transaction() as session:
         old = of_event.where(Creation.event_id == one.event_id, Creation.sent_at < seen_by_now)
         if await session.scalar(old) is not None:
-            mine = (Creation.event_id == one.event_id, Creation.pco_organization_id == one.owner.pco_organization_id)
-            await session.execute(delete(Creation).where(*mine))
+            await _forget_all(session, one)
 
 
 async def _occurrences(one: _Pushing, pco_event_id: str) -> dict[str, str]:
@@ -416,6 +417,22 @@ async def stop_all(session: AsyncSession, organization_id: str) -> None:
     await session.execute(under_way.values(state=WAITING, note=PUSH_STOPPED))
 
 
+async def _linked_meanwhile(one: _Pushing) -> str:
+    """Somebody linked what is being created: what was created since then is in that link, too. Returns the outcome."""
+    async with one.check.job.transaction() as session:
+        await locked(session, one.owner.organization_id, str(one.event_id), None)
+        link = await links.of_event(session, one.owner, one.event_id)
+        if link is None or link.state != links.LINKED:
+            return NOT_LINKED
+        await _forget_all(session, one)
+    return LINKED
+
+
+async def _forget_all(session: AsyncSession, one: _Pushing) -> None:
+    mine = (Creation.event_id == one.event_id, Creation.pco_organization_id == one.owner.pco_organization_id)
+    await session.execute(delete(Creation).where(*mine))
+
+
 async def _link(one: _Pushing, pco_event_id: str, instances: Mapping[str, str]) -> str:
     """Link what was created. What somebody changed here meanwhile stays, and differs from Planning Center; so does a
     link that somebody made. Returns the outcome.
@@ -430,6 +447,8 @@ async def _link(one: _Pushing, pco_event_id: str, instances: Mapping[str, str]) 
         push = await push_of(session, one.owner, event.id)
         former = await links.of_event(session, one.owner, event.id)
         if former is not None and former.state == links.LINKED:
+            if former.pco_event_id == pco_event_id:
+                await _forget_all(session, one)
             return LINKED
         if await links.rivals(session, one.owner, pco_event_id, None):
             if push is not None:

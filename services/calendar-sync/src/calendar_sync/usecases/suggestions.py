@@ -190,7 +190,7 @@ def _readable(met: Iterable[Met], zone: str) -> Iterable[Candidate]:
         span = span_of(one.instance, zone)
         title = one.instance.name or one.event.name
         if span is not None and title:
-            repeats = one.instance.repeats
+            repeats = one.instance.repeats or ""
             word = _WORDS.get(repeats, repeats)
             yield Candidate(one.event.id, one.instance.id, title, span, one.instance.location or None, word)
 

@@ -19,7 +19,7 @@ export async function show(context) {
     skeleton: () => null,
     load: () => get("/calendar/status", undefined, signal),
     follows: ["/calendar/status", "/connections"],
-    render: (/** @type {import("../types.d.ts").CalendarStatus} */ known) => h("p", { class: "quiet" }, known.linked > 0 ? [checkedOf(known), "."] : "Checks begin with the first linked event."),
+    render: (/** @type {import("../types.d.ts").CalendarStatus} */ known) => h("p", { class: "quiet" }, known.linked > 0 ? [checkedOf(known), "."] : "Checks begin when an event is linked, or waits to be found in Planning Center."),
   });
   main.append(
     heading("Settings of the Calendar sync", h("a", { href: "/integrations" }, "Integrations")),
