@@ -13,7 +13,7 @@ TIMES ?= 10
 MINUTES ?= 30
 HISTORIES ?= 0
 # Stages at the same time, at most: a fourth and further ones begin only while the processors have time for them.
-AT_ONCE ?= 4
+AT_ONCE ?= 3
 
 # Services start hundreds of times in a test run: their modules are compiled once.
 export PYTHONDONTWRITEBYTECODE :=

@@ -23,8 +23,8 @@ SUPPORT: Final = Path(__file__).parents[1]
 """The folder that its modules are imported from."""
 ORGANIZATION: Final = "org-copied"
 HORIZON_SECONDS: Final = 1.0
-_LEASE_SECONDS: Final = 3.0
-_TIMEOUT_SECONDS: Final = 1.0
+_LEASE_SECONDS: Final = 4.5
+_TIMEOUT_SECONDS: Final = 2.5
 LAG: Final = {"lists_lag_ms": 400, "filters_lag_ms": 600, "singles_lag_ms": 200}
 """Below the horizon: what the vendor shows is that old."""
 _OF_A_CHURCH: Final = ("calendar_connection", "event_link", "push", "refresh", "creation")
