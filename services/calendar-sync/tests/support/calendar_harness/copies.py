@@ -154,6 +154,8 @@ class Copy:
         lines += [
             f"effect {one['title']} {one['field']} {_plain(one, 'before')} {_plain(one, 'after')}"
             for one in await self.database.fetch(titled.format("effect.*", "effect", "record_id"))
+            # A regular check can come in between, and makes a list of the series that was pushed.
+            if one["field"] != "recurrence"
         ]
         return sorted(lines)
 
