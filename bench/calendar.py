@@ -108,6 +108,8 @@ def _added(admin: Church, spans: list[tuple[datetime, datetime]]) -> list[str]:
 def _check(asked: Parameters, admin: Church, shown: Shown) -> None:
     _ran(admin)  # learns how dense the calendar is
     vendor(admin, rate_limit=asked.limit, rate_period_seconds=asked.period, latency_ms=asked.latency_ms)
+    # The vendor counts what was sent to make the links, too: a check by itself finds its period empty.
+    time.sleep(asked.period)
     mark = admin.control.mark()
     run = _ran(admin)
     entries = admin.control.journal(after=mark, path="^/calendar/", limit=100_000)
@@ -136,7 +138,8 @@ def _check(asked: Parameters, admin: Church, shown: Shown) -> None:
             "≤ 1.05",
             seconds / least <= 1.05,
             f"{asked.latency_ms} ms, {asked.limit} requests per {asked.period} s: {seconds:.2f} s from the first "
-            f"request to the last answer, floor {least:.2f} s for {_ROUND_TRIPS} round trips",
+            f"request to the last answer, floor {least:.2f} s for {_ROUND_TRIPS} round trips. After a pause the pacer "
+            "sends one request, then two, four and so on, since others may use the same limit",
         )
     )
     vendor(admin, **FREE)
@@ -201,7 +204,7 @@ def there(asked: Parameters, shown: Shown) -> None:
                 {"q": name} if number % 2 else {"q": name.split()[0], "first_day": f"{spans[number * 100]:%Y-%m-%d}"}
             )
             began = time.monotonic()
-            found = admin.get("/calendar/there", last_day=f"{begins + timedelta(days=399):%Y-%m-%d}", **query)
+            found = admin.get("/calendar/there", last_day=f"{begins + timedelta(days=398):%Y-%m-%d}", **query)
             took.append(time.monotonic() - began)
             if not found["items"]:
                 raise RuntimeError(f"{query} found nothing")
