@@ -86,7 +86,7 @@ class Receiver:
 
 
 def until(read: Callable[[], T], wanted: Callable[[T], object]) -> T:
-    """What is read as soon as it is as wanted."""
+    """Read until a value is as wanted; gives that value."""
     deadline = time.monotonic() + 20
     while True:
         value = read()

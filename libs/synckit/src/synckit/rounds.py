@@ -30,7 +30,7 @@ async def until_none(sessions: Sessions, at_once: int, some: Callable[[AsyncSess
 
 
 def rounds_of(product: Product[Any, Any], changes: type[ChangeColumns], single: Refreshes) -> list[Loop]:
-    """What comes round in every product: due syncs of single records begin, abandoned runs end, old rows go."""
+    """The loops of every product: they start due syncs of single records, end abandoned runs and delete old rows."""
 
     async def start_refreshes(runtime: Runtime, _: SyncResources) -> None:
         await until_none(runtime.sessions, refreshes.DUE_AT_ONCE, lambda session: refreshes.start_due(session, single))

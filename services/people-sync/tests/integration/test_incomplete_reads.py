@@ -39,7 +39,7 @@ NONSENSE: Final[dict[str, dict[str, Any]]] = {
 }
 """Answers that look like success."""
 PATIENCE_SECONDS: Final = 200.0
-"""Of a busy machine; seconds are enough on an idle one."""
+"""A busy machine may take this long; an idle one takes seconds."""
 ATTEMPTS: Final = 5
 """Of the client, for a read."""
 

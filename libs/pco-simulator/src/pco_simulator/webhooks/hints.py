@@ -207,7 +207,7 @@ def _tampered(change: Change, subscription_id: int, tamper: Tamper) -> bool:
 
 
 def _hints(change: Change, settings: Settings) -> list[Hint]:
-    """What a change makes known, each once, in the order in which it happened."""
+    """The hints of a change, each once, in the order of its mutations."""
     found = dict.fromkeys(
         hint
         for mutation in change.mutations
@@ -249,7 +249,7 @@ def _payload(change: Change, hint: Hint) -> str | None:
 
 
 def _people_of(change: Change, hint: Hint) -> list[int]:
-    """Who was in a household that is gone: its memberships went before it."""
+    """The people of a deleted household, whose memberships were deleted before it."""
     if hint.type != "Household":
         return []
     return [

@@ -81,7 +81,7 @@ def _delivery_attributes(context: Context, row: Row) -> dict[str, Any]:
         body = body_of(event.attrs, str(context.organization_id), row.attrs["attempt"]).decode()
     return {
         **stored("created_at", "response_body", "status", "timing")(context, row),
-        # What it holds is unconfirmed.
+        # The vendor does not document `object_url`; null is unconfirmed.
         "object_url": None,
         "request_body": body,
         "request_headers": orjson.dumps(row.attrs["request_headers"]).decode(),

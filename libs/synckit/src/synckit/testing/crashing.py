@@ -15,7 +15,7 @@ from synckit.testing.nursery import is_alive
 
 WRITES: Final = ("POST", "PATCH", "DELETE", "PUT")
 PATIENCE_SECONDS: Final = 240.0
-"""Of a busy machine; seconds are enough on an idle one."""
+"""A busy machine may take this long; an idle one takes seconds."""
 AT_ONCE: Final = 8
 """Enough for two cores; with more, requests wait for a turn longer than their timeout, and work takes another way."""
 

@@ -56,7 +56,7 @@ class Windows:
     def __init__(self, windows: Iterable[Window]) -> None:
         self._begins: list[datetime] = []
         self._widest: list[Window] = []
-        """Of those that begin until then, the one that ends last: if any shows a target, it does."""
+        """For each begin, the window that ends last among those that begin by then: if any shows a target, it does."""
         for window in sorted(windows, key=lambda one: one.begins):
             widest = self._widest[-1] if self._widest else window
             self._begins.append(window.begins)
