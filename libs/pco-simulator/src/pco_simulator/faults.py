@@ -9,7 +9,7 @@ import asyncio
 import random
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -414,39 +414,55 @@ def _is_caller(match: Match, caller: Caller | None) -> bool:
     return all(want is None or want == has for want, has in zip(wanted, have, strict=True))
 
 
-class Faults:
-    """All scripts."""
+F = TypeVar("F")
+S = TypeVar("S")
 
-    def __init__(self) -> None:
-        self._scripts: dict[str, Script] = {}
+
+class Scripts(Generic[F, S]):
+    """Running scripts by id. `script` makes one of its id and its fault."""
+
+    def __init__(self, script: Callable[[str, F], S]) -> None:
+        self._make = script
+        self._scripts: dict[str, S] = {}
         self._number = 0
 
-    def add(self, fault: Fault) -> Script:
+    def add(self, fault: F) -> S:
         """Add a script."""
         self._number += 1
-        script = Script(str(self._number), fault)
-        self._scripts[script.id] = script
-        return script
+        id_ = str(self._number)
+        self._scripts[id_] = self._make(id_, fault)
+        return self._scripts[id_]
 
-    def get(self, id_: str) -> Script | None:
+    def get(self, id_: str) -> S | None:
         """A script by id, or None."""
         return self._scripts.get(id_)
 
-    def all(self) -> list[Script]:
+    def all(self) -> list[S]:
         """All scripts in the order added."""
         return list(self._scripts.values())
 
     def remove(self, id_: str) -> bool:
-        """Stop a script and release the requests it holds."""
-        script = self._scripts.pop(id_, None)
-        if script is not None:
-            script.release()
-        return script is not None
+        """Stop a script."""
+        return self._scripts.pop(id_, None) is not None
 
     def clear(self) -> None:
         """Stop all scripts."""
         for id_ in list(self._scripts):
             self.remove(id_)
+
+
+class Faults(Scripts[Fault, Script]):
+    """All scripts for requests."""
+
+    def __init__(self) -> None:
+        super().__init__(Script)
+
+    def remove(self, id_: str) -> bool:
+        """Stop a script and release the requests it holds."""
+        script = self.get(id_)
+        if script is not None:
+            script.release()
+        return super().remove(id_)
 
     def hits(self, method: str, path: str, query: str, caller: Caller | None) -> list[Hit]:
         """The scripts that act on a request that has just arrived."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pco_simulator.faults import Counted, Turns
+from pco_simulator.faults import Counted, Scripts, Turns
 
 Milliseconds = Annotated[int, Field(ge=0, le=2**31 - 1)]
 """On the clock of the retry schedule."""
@@ -154,35 +154,11 @@ class HookScript(Counted):
         )
 
 
-class HookFaults:
+class HookFaults(Scripts[HookFault, HookScript]):
     """All scripts for deliveries."""
 
     def __init__(self) -> None:
-        self._scripts: dict[str, HookScript] = {}
-        self._number = 0
-
-    def add(self, fault: HookFault) -> HookScript:
-        """Add a script."""
-        self._number += 1
-        script = HookScript(str(self._number), fault)
-        self._scripts[script.id] = script
-        return script
-
-    def get(self, id_: str) -> HookScript | None:
-        """A script by id, or None."""
-        return self._scripts.get(id_)
-
-    def all(self) -> list[HookScript]:
-        """All scripts in the order added."""
-        return list(self._scripts.values())
-
-    def remove(self, id_: str) -> None:
-        """Stop a script."""
-        self._scripts.pop(id_, None)
-
-    def clear(self) -> None:
-        """Stop all scripts."""
-        self._scripts.clear()
+        super().__init__(HookScript)
 
     def hits(
         self, organization_id: str, subscription_id: int, subscription: Mapping[str, Any], *, of_attempts: bool

@@ -205,8 +205,8 @@ async def make(
     await session.execute(
         delete(Push).where(Push.event_id == event.id, Push.pco_organization_id == made.pco_organization_id)
     )
-    # The link has the event that a push created, so a push after an unlink creates another one. The next push still finds
-    # an event that was created and is not linked.
+    # The link has the event that a push created, so a push after an unlink creates another one. The next push still
+    # finds an event that was created and is not linked.
     of_event = (Creation.event_id == event.id, Creation.pco_organization_id == made.pco_organization_id)
     linked = select(Creation.id).where(*of_event, Creation.kind == EVENT, Creation.pco_id == made.pco_event_id)
     await session.execute(
