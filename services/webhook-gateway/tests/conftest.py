@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from cryptography.fernet import Fernet
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from joserfc import jwt
@@ -172,6 +173,7 @@ async def make_gateway(
             "identity_jwks_url": f"{provider.issuer}/jwks.json",
             "identity_audience": AUDIENCE,
             "console_client_id": "console",
+            "webhook_encryption_keys": Fernet.generate_key().decode(),
             **more,
         }
         return create_app(keys.settings(Settings, database_url=url, kafka=kafka_server, **values), **overrides)

@@ -21,6 +21,8 @@ class Credentials:
     """Private JWK (Ed25519) by service, `kid` = the service."""
     token_encryption_key: str
     """Fernet key of auth-service."""
+    webhook_encryption_key: str
+    """Fernet key of webhook-gateway."""
     pco_client_id: str
     pco_client_secret: str
     """The product's own OAuth application at the simulator."""
@@ -45,6 +47,7 @@ def load_credentials(path: Path, services: Sequence[str]) -> Credentials:
     credentials = Credentials(
         signing_keys={service: known.get(service) or _signing_key(service) for service in services},
         token_encryption_key=_text(kept, "token_encryption_key") or Fernet.generate_key().decode(),
+        webhook_encryption_key=_text(kept, "webhook_encryption_key") or Fernet.generate_key().decode(),
         pco_client_id=_text(kept, "pco_client_id") or secrets.token_hex(32),
         pco_client_secret=_text(kept, "pco_client_secret") or f"pco_app_{secrets.token_hex(32)}",
     )
@@ -52,6 +55,7 @@ def load_credentials(path: Path, services: Sequence[str]) -> Credentials:
         {
             "signing_keys": {**known, **credentials.signing_keys},
             "token_encryption_key": credentials.token_encryption_key,
+            "webhook_encryption_key": credentials.webhook_encryption_key,
             "pco_client_id": credentials.pco_client_id,
             "pco_client_secret": credentials.pco_client_secret,
         }

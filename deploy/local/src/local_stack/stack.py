@@ -301,6 +301,7 @@ class Stack:
                 **urls,
                 **planning_center,
                 "PUBLIC_URL": self.url(),
+                "WEBHOOK_ENCRYPTION_KEYS": credentials.webhook_encryption_key,
                 "IDENTITY_ISSUER": self.url(IDENTITY_PROVIDER),
                 "IDENTITY_JWKS_URL": f"{self._inside(IDENTITY_PROVIDER)}/jwks.json",
                 "IDENTITY_AUDIENCE": AUDIENCE,

@@ -3,12 +3,12 @@
 from datetime import timedelta
 from typing import ClassVar
 
-from cryptography.fernet import Fernet
 from pydantic import Field, SecretStr, field_validator
 
 from contracts.http.auth import ATTEMPT_COOKIE, HOST_ATTEMPT_COOKIE
 from contracts.values import AUTH_SERVICE
 from servicekit.settings import ServiceSettings
+from servicekit.vault import FernetKeys, keys_of
 
 
 class Settings(ServiceSettings):
@@ -29,7 +29,7 @@ class Settings(ServiceSettings):
     pco_request_timeout_seconds: float = Field(default=10.0, gt=0, le=60)
     """Timeout of one request to Planning Center."""
 
-    token_encryption_keys: SecretStr
+    token_encryption_keys: FernetKeys
     """Fernet keys with commas between them. The first one encrypts, all of them decrypt."""
 
     refresh_margin_seconds: int = Field(default=300, ge=0)
@@ -47,16 +47,6 @@ class Settings(ServiceSettings):
     """Time that a disconnect waits for webhook-gateway."""
     disconnect_poll_seconds: float = Field(default=1.0, gt=0)
 
-    @field_validator("token_encryption_keys")
-    @classmethod
-    def _fernet_keys(cls, value: SecretStr) -> SecretStr:
-        keys = [key.strip() for key in value.get_secret_value().split(",") if key.strip()]
-        if not keys:
-            raise ValueError("at least one Fernet key is needed")
-        for key in keys:
-            Fernet(key)  # raises ValueError: 32 url-safe base64-encoded bytes
-        return value
-
     @field_validator("pco_base_url", "pco_browser_url")
     @classmethod
     def _no_slash(cls, value: str) -> str:
@@ -65,7 +55,7 @@ class Settings(ServiceSettings):
     @property
     def encryption_keys(self) -> list[str]:
         """Fernet keys, the current one first."""
-        return [key.strip() for key in self.token_encryption_keys.get_secret_value().split(",") if key.strip()]
+        return keys_of(self.token_encryption_keys)
 
     @property
     def secure_cookie(self) -> bool:

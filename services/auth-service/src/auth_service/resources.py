@@ -9,7 +9,6 @@ from fastapi import Depends
 
 from auth_service.config import Settings
 from auth_service.planning_center import PlanningCenter
-from auth_service.storage.vault import Vault
 from auth_service.usecases.connect import Connecting
 from auth_service.usecases.disconnect import Disconnecting
 from auth_service.usecases.lease import Leases
@@ -17,6 +16,7 @@ from auth_service.usecases.refresh import GrantLocks, Refresher
 from servicekit.db.notify import Wake
 from servicekit.db.sessions import resources
 from servicekit.runtime import Runtime
+from servicekit.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)

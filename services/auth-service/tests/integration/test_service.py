@@ -14,7 +14,6 @@ from pydantic import SecretStr, ValidationError
 from auth_service.config import Settings
 from auth_service.main import create_app
 from auth_service.storage.tables import Base
-from auth_service.storage.vault import Vault
 from auth_service.usecases.connect import forget_old_attempts
 from auth_service.usecases.republish import republish
 from contracts.routes import routes_of
@@ -22,6 +21,7 @@ from contracts.values import AUTH_SERVICE
 from servicekit.db.retention import PIECE
 from servicekit.local import LocalPostgres
 from servicekit.testing import Databases, assert_migrated, assert_wiring, eventually, serve, statements
+from servicekit.vault import Vault
 
 
 @pytest.fixture

@@ -6,18 +6,23 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
-from servicekit.settings import ServiceSettings
+from servicekit.vault import FernetKeys, keys_of
+from synckit.settings import SyncSettings
 
 
-class Settings(ServiceSettings):
-    """The owners behind the gateway, and the identity provider."""
+class Settings(SyncSettings):
+    """The owners behind the gateway, the identity provider, and webhooks."""
 
     service_name: ClassVar[str] = WEBHOOK_GATEWAY
 
     public_url: str = "http://localhost:8000"
     """The address that browsers see. Its scheme turns HSTS on, since TLS may end in front of this process."""
 
-    auth_service_url: str
+    webhook_url: str = "http://localhost:8001"
+    """The address that Planning Center calls: `<webhook_url>/webhooks/pco/<key>`."""
+    webhook_encryption_keys: FernetKeys
+    """Fernet keys with commas between them, for the keys and secrets of subscriptions. The first one encrypts."""
+
     people_sync_url: str
     conflict_service_url: str
     calendar_sync_url: str
@@ -58,6 +63,7 @@ class Settings(ServiceSettings):
 
     @field_validator(
         "public_url",
+        "webhook_url",
         "auth_service_url",
         "people_sync_url",
         "conflict_service_url",
@@ -78,6 +84,11 @@ class Settings(ServiceSettings):
         if self.identity_audience == self.console_client_id:
             raise ValueError("identity_audience must not be console_client_id: ID tokens have that audience")
         return self
+
+    @property
+    def encryption_keys(self) -> list[str]:
+        """Fernet keys, the current one first."""
+        return keys_of(self.webhook_encryption_keys)
 
     @property
     def owner_urls(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwt
@@ -95,5 +96,6 @@ def test_an_audience_that_id_tokens_have_is_refused_at_the_start() -> None:
             kafka="none",
             identity_audience="console",
             console_client_id="console",
+            webhook_encryption_keys=Fernet.generate_key().decode(),
             **addresses,
         )

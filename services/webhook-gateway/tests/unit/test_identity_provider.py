@@ -4,6 +4,7 @@ import asyncio
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from joserfc.jwk import ECKey
 
 from servicekit.errors import Unavailable
@@ -53,7 +54,13 @@ async def test_concurrent_callers_share_one_read_of_the_discovery_document(known
     owners = dict.fromkeys(("auth_service_url", "people_sync_url", "conflict_service_url", "calendar_sync_url"), ISSUER)
     identity = {"identity_issuer": ISSUER, "identity_jwks_url": ISSUER, "identity_audience": "a"}
     settings = keys.settings(
-        Settings, database_url="postgresql+asyncpg://x", kafka="x", console_client_id="c", **owners, **identity
+        Settings,
+        database_url="postgresql+asyncpg://x",
+        kafka="x",
+        console_client_id="c",
+        webhook_encryption_keys=Fernet.generate_key().decode(),
+        **owners,
+        **identity,
     )
     hanging = Hanging()
     async with httpx.AsyncClient(transport=httpx.MockTransport(hanging)) as http:

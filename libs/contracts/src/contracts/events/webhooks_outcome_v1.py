@@ -6,14 +6,18 @@ from contracts.base import Event, Timestamp
 
 
 class WebhookApplied(Event):
-    """The owner has read the resource again and acted on it."""
+    """The owner has read the resource again and acted on it, or has given up. `version` is that of WebhookReceived."""
 
     delivery_id: str
     """The vendor's id of the delivery."""
-    outcome: str = Field(description="`changed`, `unchanged`, `conflict`, `held`, `ignored` ...")
+    outcome: str = Field(description="`changed`, `unchanged`, `conflict`, `held`, `ignored`, `failed` ...")
     by: str = Field(description="The service that applied it.")
     applied_at: Timestamp
     """When it was applied."""
+    sentence: str = Field(default="", description="The outcome in words; of a failure its cause, the same for all.")
+    record_kind: str | None = Field(default=None, description="`member`, `family` or `event`: the record here.")
+    record_id: str | None = None
+    """Id of the record here, if there is one."""
 
     @property
     def key(self) -> str:

@@ -19,7 +19,7 @@ class SubscriptionsActive(SubscriptionFact):
     """All subscriptions that exist for this connection are in place."""
 
     names: tuple[str, ...] = Field(description="Event names subscribed, e.g. `people.v2.events.person.updated`.")
-    missing: tuple[str, ...] = Field(default=(), description="Wanted, but not offered by Planning Center.")
+    missing: tuple[str, ...] = Field(default=(), description="Wanted, but refused by Planning Center.")
 
 
 class SubscriptionsRemoved(SubscriptionFact):
@@ -33,6 +33,7 @@ class SubscriptionsRemoved(SubscriptionFact):
 class DeliveryGapFound(SubscriptionFact):
     """Deliveries of this window were lost: changes within it must be read again."""
 
+    gap_id: str = Field(default="", description="The gap's id, which GapReconciled names.")
     since: Timestamp
     """Where the window begins."""
     until: Timestamp

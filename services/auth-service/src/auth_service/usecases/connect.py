@@ -29,7 +29,6 @@ from auth_service.errors import AuthorizationRefused, GrantRefused, PlanningCent
 from auth_service.planning_center import Identity, PlanningCenter, Tokens, new_code_verifier
 from auth_service.storage import queries
 from auth_service.storage.tables import AuthorizationAttempt, Connection, OAuthGrant, PcoBinding
-from auth_service.storage.vault import Vault
 from auth_service.usecases.cards import card, other_product
 from auth_service.usecases.facts import move
 from auth_service.usecases.refresh import Refresher, give_back
@@ -47,6 +46,7 @@ from servicekit.db.retention import forget
 from servicekit.db.sessions import Sessions
 from servicekit.errors import Invalid, is_outage
 from servicekit.kafka import outbox
+from servicekit.vault import Vault
 
 log = structlog.get_logger(__name__)
 

@@ -22,7 +22,6 @@ from auth_service.errors import PlanningCenterAway, StateForbids
 from auth_service.planning_center import PlanningCenter
 from auth_service.storage import queries
 from auth_service.storage.tables import Connection, Disconnect, OAuthGrant
-from auth_service.storage.vault import Vault
 from auth_service.usecases.cards import other_product
 from auth_service.usecases.facts import move
 from auth_service.usecases.refresh import GrantLocks
@@ -34,6 +33,7 @@ from servicekit.clock import Clock
 from servicekit.db.sessions import Sessions
 from servicekit.errors import NotFound
 from servicekit.kafka import outbox
+from servicekit.vault import Vault
 
 log = structlog.get_logger(__name__)
 

@@ -9,13 +9,13 @@ from auth_service.domain.lease import LeaseRefusal, lease_refusal, must_refresh,
 from auth_service.errors import PlanningCenterAway, StateForbids, VendorAway
 from auth_service.storage import queries
 from auth_service.storage.tables import Connection, OAuthGrant
-from auth_service.storage.vault import Vault
 from auth_service.usecases.refresh import Refresher
 from contracts.events.auth_connection_v1 import ConnectionState
 from contracts.http.auth import AccessLease, LeaseRequest
 from servicekit.clock import Clock
 from servicekit.db.sessions import Sessions
 from servicekit.errors import Forbidden
+from servicekit.vault import Vault
 
 _SENTENCES = {
     LeaseRefusal.NOT_CONNECTED: "This organization is not connected to this product of Planning Center.",

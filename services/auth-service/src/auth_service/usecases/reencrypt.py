@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.config import Settings
 from auth_service.storage.tables import AuthorizationAttempt, OAuthGrant
-from auth_service.storage.vault import Vault
 from servicekit.db.sessions import Sessions, make_engine, make_sessions
+from servicekit.vault import Vault
 
 log = structlog.get_logger(__name__)
 

@@ -35,13 +35,13 @@ from auth_service.errors import GrantRefused, PlanningCenterAway
 from auth_service.planning_center import PlanningCenter, Tokens
 from auth_service.storage import queries
 from auth_service.storage.tables import Connection, OAuthGrant
-from auth_service.storage.vault import Vault
 from auth_service.usecases.facts import move
 from contracts.events.auth_connection_v1 import ConnectionAuthorized, ReconnectRequired
 from servicekit.clock import Clock
 from servicekit.db.sessions import Sessions
 from servicekit.errors import is_outage
 from servicekit.kafka import outbox
+from servicekit.vault import Vault
 
 log = structlog.get_logger(__name__)
 
