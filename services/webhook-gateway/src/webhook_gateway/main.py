@@ -10,6 +10,7 @@ from servicekit.app import create_service
 from servicekit.http.intake import DEFAULT_BODY_LIMIT
 from webhook_gateway.api import console, documents, feeds, own, platform, problems
 from webhook_gateway.config import Settings
+from webhook_gateway.identity.bearer import admit
 from webhook_gateway.messaging import live
 from webhook_gateway.messaging.connections import connections
 from webhook_gateway.resources import open_resources
@@ -35,7 +36,7 @@ def create_app(settings: Settings, **overrides: Any) -> FastAPI:
         subscribers=[connections, *live.subscriptions()],
         resources=open_resources,
         texts_judged=["/api/v1/people/bulk", "/api/v1/calendar/bulk"],
-        admit=None,
+        admit=admit,
         headers=console.door_headers(settings.public_url),
         body_limits={route.path: route.max_body for route in ROUTES if route.max_body != DEFAULT_BODY_LIMIT},
         **overrides,

@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from contracts.routes import ROUTES
+from contracts.values import WEBHOOK_GATEWAY
 from servicekit.http.auth import Verifier
 from servicekit.testing import KeyRing, eventually, serve
 from servicekit.testing.wiring import endpoints
@@ -93,7 +94,7 @@ async def test_no_token_is_a_401_problem(gateway: httpx.AsyncClient, owner: Any,
 async def test_every_route_asks_for_a_token_and_reaches_its_owner(
     gateway: httpx.AsyncClient, provider: Any, owner: Any
 ) -> None:
-    for route in ROUTES:
+    for route in (route for route in ROUTES if route.owner != WEBHOOK_GATEWAY):
         path = route.path.replace("{", "").replace("}", "")
         assert (await gateway.request(route.method, path)).status_code == 401, route
         answer = await gateway.request(route.method, path, headers=provider.headers())

@@ -12,11 +12,11 @@ neither is stored; a repeat runs the route again, which must then be harmless. K
 import functools
 import inspect
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b, sha256
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
@@ -24,15 +24,18 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from contracts.identity import UserIdentity
 from contracts.routes import IDEMPOTENCY_KEY, KEY_HOURS, KEY_PATTERN
 from servicekit.db.retention import forget
 from servicekit.db.sessions import Session, Sessions
 from servicekit.db.tables import KEPT_ANSWER
 from servicekit.errors import Conflict, Invalid
-from servicekit.http.auth import User
+from servicekit.http.auth import internal_identity
 
 KEPT: Final = timedelta(hours=KEY_HOURS)
 _FORM: Final = re.compile(KEY_PATTERN)
+Identify = Callable[..., Awaitable[UserIdentity]]
+"""A dependency: who asks, with a role in this product."""
 _AT_WORK_SECONDS: Final = 1
 _FORGOTTEN: Final = 410
 """Replaces the status of an answer whose contents were deleted."""
@@ -56,9 +59,12 @@ class _AnsweredBefore(Exception):
 class KeyedRoute(APIRoute):
     """The class of every route of the platform API: `APIRouter(route_class=KeyedRoute)`. Its POSTs take a key."""
 
+    identify: ClassVar[Identify] = staticmethod(internal_identity)
+    """Replaced by webhook-gateway, whose callers bring the platform's token."""
+
     def __init__(self, path: str, endpoint: Callable[..., Any], **values: Any) -> None:
         self._keyed = "POST" in (values.get("methods") or ())
-        super().__init__(path, _after_all_others(endpoint) if self._keyed else endpoint, **values)
+        super().__init__(path, _after_all_others(endpoint, self.identify) if self._keyed else endpoint, **values)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Called by FastAPI. The returned handler runs inside the request's transaction."""
@@ -79,7 +85,7 @@ class KeyedRoute(APIRoute):
         return handle_once
 
 
-def _after_all_others(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+def _after_all_others(endpoint: Callable[..., Any], identify: Identify) -> Callable[..., Any]:
     """The endpoint, with one more dependency behind its own: who may not call it is not shown a kept answer."""
     signature = inspect.signature(endpoint)
 
@@ -88,13 +94,21 @@ def _after_all_others(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         return await endpoint(**values)
 
     look_up = inspect.Parameter(
-        "_look_up", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[None, Depends(_look_up)]
+        "_look_up", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[None, Depends(_look_up_for(identify))]
     )
     keyed.__signature__ = signature.replace(parameters=[*signature.parameters.values(), look_up])  # type: ignore[attr-defined]
     return keyed
 
 
-async def _look_up(request: Request, user: User, session: Session) -> None:
+@functools.cache
+def _look_up_for(identify: Identify) -> Callable[..., Awaitable[None]]:
+    async def look_up(request: Request, user: Annotated[UserIdentity, Depends(identify)], session: Session) -> None:
+        await _look_up(request, user, session)
+
+    return look_up
+
+
+async def _look_up(request: Request, user: UserIdentity, session: AsyncSession) -> None:
     key = request.headers.get(IDEMPOTENCY_KEY)
     if key is None:
         return

@@ -13,6 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from contracts.http.auth import ATTEMPT_COOKIE, HOST_ATTEMPT_COOKIE
 from contracts.routes import IDEMPOTENCY_KEY, ROUTES, Route
+from contracts.values import WEBHOOK_GATEWAY
 from servicekit.context import current_flow
 from servicekit.errors import NotFound, ServiceError, Unavailable
 from servicekit.http.auth import sign_user
@@ -53,9 +54,9 @@ Endpoint = Callable[[Request, Signed, Wired], Awaitable[Response]]
 
 
 def make_router() -> APIRouter:
-    """One route for each entry of the table; `api.openapi` documents them."""
+    """One route for each entry of the table that another service answers; `api.openapi` documents them."""
     router = APIRouter(include_in_schema=False)
-    for route in ROUTES:
+    for route in (route for route in ROUTES if route.owner != WEBHOOK_GATEWAY):
         router.add_api_route(route.path, _forward(route), methods=[route.method], name=f"{route.method} {route.path}")
     return router
 

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Final
 
 import httpx
 import structlog
@@ -13,7 +13,8 @@ from joserfc.jwk import ECKey, JWKRegistry, RSAKey
 from starlette.requests import HTTPConnection
 
 from contracts.identity import UserIdentity
-from servicekit.errors import Unauthorized, Unavailable
+from servicekit.errors import Forbidden, Unauthorized, Unavailable
+from servicekit.http.answers import Identify, KeyedRoute
 from servicekit.http.auth import UNREADABLE_TOKEN, bearer
 from servicekit.http.intake import ORGANIZATION
 from webhook_gateway.domain.claims import identity_of
@@ -27,6 +28,8 @@ ALGORITHMS = ["RS256", "ES256"]
 LEEWAY_SECONDS = 5
 MAX_TOKEN_CHARACTERS = 16_000
 NOT_VALID = "This sign-in is not valid here: sign in again."
+_CALLER: Final = "caller"
+"""Key in the request's state for the caller, once the token is checked."""
 Key = RSAKey | ECKey
 
 
@@ -133,13 +136,24 @@ class TokenVerifier:
 
 
 async def _caller(connection: HTTPConnection) -> Caller:
+    known: Caller | None = getattr(connection.state, _CALLER, None)
+    if known is not None:
+        return known
     limits: Limits = connection.app.state.resources.limits
     verifier: TokenVerifier = connection.app.state.resources.tokens
     limits.address(connection)  # first, since verifying a forged signature costs more than inventing it
     caller = await verifier.verify(bearer(connection))
     limits.caller(caller.identity)
     setattr(connection.state, ORGANIZATION, caller.identity.organization_id)
+    setattr(connection.state, _CALLER, caller)
     return caller
+
+
+async def admit(connection: HTTPConnection) -> None:
+    """Authenticate whoever sends a body. FastAPI reads the body of the gateway's own routes before their dependencies
+    are solved; those of other routes are read afterwards.
+    """
+    await _caller(connection)
 
 
 async def _anyone(connection: HTTPConnection) -> None:
@@ -153,3 +167,29 @@ Anyone = Depends(_anyone)
 
 Signed = Annotated[Caller, Depends(_caller)]
 """Dependency: the signed-in person; 401 without a valid token, 429 over a limit."""
+
+
+async def _staff(caller: Signed) -> UserIdentity:
+    if not caller.identity.roles:
+        raise Forbidden("Your sign-in has no role in this product: ask an administrator for one.")
+    return caller.identity
+
+
+Staff = Annotated[UserIdentity, Depends(_staff)]
+"""Dependency of the gateway's own routes: a person with a role, admin or staff; 403 for others."""
+
+
+async def _admin(staff: Staff) -> UserIdentity:
+    if not staff.is_admin:
+        raise Forbidden("Only an admin of the organization may do this: ask one of them.")
+    return staff
+
+
+Admin = Annotated[UserIdentity, Depends(_admin)]
+"""Dependency of the gateway's own routes: an admin; 403 for staff."""
+
+
+class OwnRoute(KeyedRoute):
+    """The class of the gateway's own routes of the platform API: `APIRouter(route_class=OwnRoute)`."""
+
+    identify: ClassVar[Identify] = staticmethod(_staff)
