@@ -10,11 +10,23 @@ from typing import Final, Literal
 from pydantic import BaseModel
 
 from contracts.calendar import EventDetails, EventSummary, ListedOccurrence
-from contracts.http import auth, calendar, conflicts, erasures, kept_out, merged, people, plans, proof, rules
+from contracts.http import (
+    auth,
+    calendar,
+    conflicts,
+    erasures,
+    kept_out,
+    merged,
+    people,
+    plans,
+    proof,
+    rules,
+    subscriptions,
+)
 from contracts.http.common import HistoryEntry, ListQuery, Page, PageQuery
 from contracts.identity import Role
 from contracts.sync_runs import Run
-from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC
+from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 MIB: Final = 1024 * 1024
@@ -976,6 +988,32 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Change settings of the Calendar",
         calendar.CalendarSettings,
         request=calendar.CalendarSettingsPatch,
+    ),
+    _route(
+        WEBHOOK_GATEWAY,
+        "staff",
+        "GET",
+        "/webhooks/status",
+        "Whether changes come from Planning Center at once, and what was lost",
+        subscriptions.SubscriptionStatements,
+    ),
+    _route(
+        WEBHOOK_GATEWAY,
+        "admin",
+        "POST",
+        "/webhooks/{product}/verify",
+        "Compare the subscriptions with Planning Center's own list now",
+        subscriptions.SubscriptionStatement,
+        status=202,
+    ),
+    _route(
+        WEBHOOK_GATEWAY,
+        "admin",
+        "POST",
+        "/webhooks/{product}/rotate",
+        "Give every subscription a new secret, without a gap",
+        subscriptions.SubscriptionStatement,
+        status=202,
     ),
 )
 

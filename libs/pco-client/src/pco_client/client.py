@@ -144,6 +144,7 @@ class _Options:
     guard: Guard | None = None
     check: Check | None = None
     answered: Guard | None = None
+    version: str | None = None
 
 
 class _Leases:
@@ -256,12 +257,14 @@ class PlanningCenter:
         guard: Guard | None = None,
         check: Check | None = None,
         answered: Guard | None = None,
+        version: str | None = None,
     ) -> "PlanningCenter":
         """The same client with other options; connections, lease and pace are shared. Omitted options stay.
 
         - `timeout`: seconds for one exchange, from send to answer; after it a write's outcome is unknown.
         - `deadline`: seconds for a whole call, waiting for a slot and repeats included. When it passes before the
         first send, the `Unavailable` raised has `outcome_unknown=False`.
+        - `version`: asked for instead of the product's entry in `VERSIONS`, where the vendor no longer has that one.
         A caller that works under a job's lease gives three callables; their exceptions reach the caller unchanged:
 
         - `guard`: awaited before each send, and again once connected, since connecting can take longer than a lease.
@@ -286,6 +289,7 @@ class PlanningCenter:
             guard=old.guard if guard is None else guard,
             check=old.check if check is None else check,
             answered=old.answered if answered is None else answered,
+            version=old.version if version is None else version,
         )
         return view
 
@@ -394,7 +398,7 @@ class PlanningCenter:
     async def _send(self, call: "_Call", lease: Lease) -> httpx.Response:
         headers = {
             "Authorization": f"Bearer {lease.token.reveal()}",
-            VERSION_HEADER: VERSIONS[call.product],
+            VERSION_HEADER: self._version(call.product),
         }
         if call.body is not None:
             headers["Content-Type"] = "application/json"
@@ -448,8 +452,10 @@ class PlanningCenter:
                 raise AnsweredTooLate(call.method, call.path, answer.status, answer.body) from error
         return answer
 
-    @staticmethod
-    def _accepted(call: "_Call", response: httpx.Response) -> Answer:
+    def _version(self, product: str) -> str:
+        return self._options.version or VERSIONS[product]
+
+    def _accepted(self, call: "_Call", response: httpx.Response) -> Answer:
         content = response.content
         body: Any = None
         if content.strip():
@@ -466,9 +472,9 @@ class PlanningCenter:
             raise call.lost(Reason.TRUNCATED, "the answer is empty", status=response.status_code)
         processed_as = response.headers.get(PROCESSED_AS_HEADER)
         # Only reads: the write is done, and its writer has read under the right version before.
-        if not call.is_write and processed_as is not None and processed_as != VERSIONS[call.product]:
+        if not call.is_write and processed_as is not None and processed_as != self._version(call.product):
             raise UnexpectedAnswer(
-                f"asked for version {VERSIONS[call.product]} of {call.product}, answered as {processed_as}",
+                f"asked for version {self._version(call.product)} of {call.product}, answered as {processed_as}",
                 **call.place,
             )
         return Answer(response.status_code, body, response.headers.get("X-Request-Id"), processed_as)

@@ -21,16 +21,19 @@ class Leases:
         product: str,
         organization_id: str,
         pco_organization_id: str,
+        connection_generation: int | None = None,
     ) -> None:
+        """connection_generation: only tokens of this generation of the connection are taken; None for any."""
         self._http = http
         self._settings = settings
         self._product = product
         self._organization_id = organization_id
         self._pco_organization_id = pco_organization_id
+        self._connection_generation = connection_generation
 
     async def lease(self, failed_generation: int | None) -> Lease:
-        """NotConnected if there is no grant, or only one of another Planning Center organization, whose records are not
-        those of the links in use. LeaseUnavailable if auth-service can't answer now.
+        """NotConnected if there is no grant, or only one of another generation, or of another Planning Center
+        organization, whose records are not those of the links in use. LeaseUnavailable if auth-service does not answer.
         """
         request = LeaseRequest(
             organization_id=self._organization_id, product=self._product, failed_generation=failed_generation
@@ -49,6 +52,8 @@ class Leases:
             raise LeaseUnavailable(f"auth-service answered {answer.status_code}")
         granted = AccessLease.model_validate_json(answer.content)
         if granted.pco_organization_id != self._pco_organization_id:
+            raise NotConnected(self._product)
+        if self._connection_generation not in {None, granted.connection_generation}:
             raise NotConnected(self._product)
         return Lease(
             token=Secret(granted.access_token),

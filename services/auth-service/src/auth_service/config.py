@@ -24,6 +24,11 @@ class Settings(ServiceSettings):
     pco_client_secret: SecretStr
     pco_redirect_uri: str
     """Redirect URI registered at Planning Center; its page posts `code` and `state` to /api/v1/connections/complete."""
+    pco_webhooks_scope: str = "webhooks"
+    """Asked for with every consent, so that Planning Center accepts subscriptions to changes. The vendor's discovery
+    document does not list it, and it is unconfirmed whether it is needed beside the product's own scope
+    (planningcenter/developers#617). Empty: not asked for, should the vendor refuse the consent because of it.
+    """
     pco_user_agent: str = "church-platform-sync (operations@example.org)"
     """Must have a name and a contact: Planning Center answers a generic User-Agent with a bare 403."""
     pco_request_timeout_seconds: float = Field(default=10.0, gt=0, le=60)

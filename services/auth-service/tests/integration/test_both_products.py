@@ -19,9 +19,9 @@ def scope_of(authorize_url: str) -> set[str]:
 async def test_where_grants_live_apart_disconnecting_one_leaves_the_other_alone(auth: Auth, facts: Facts) -> None:
     admin = new_church()
     url = await auth.begin(admin)
-    assert scope_of(url) == {"openid", "people"}
+    assert scope_of(url) == {"openid", "people", "webhooks"}
     await auth.complete(admin, await auth.consent(url, auth.login()))
-    assert scope_of(await auth.begin(admin, "calendar")) == {"openid", "calendar"}
+    assert scope_of(await auth.begin(admin, "calendar")) == {"openid", "calendar", "webhooks"}
     await auth.connect(admin, "calendar")
     assert (await auth.card(admin))["state"] == (await auth.card(admin, "calendar"))["state"] == "connected"
     assert not (await auth.card(admin))["shares_grant"]
@@ -57,7 +57,7 @@ async def test_where_the_second_consent_ends_the_first_grant_both_share_one(auth
 
     # The next consent asks for both, and both products use it.
     url = await auth.begin(admin)
-    assert scope_of(url) == {"openid", "people", "calendar"}
+    assert scope_of(url) == {"openid", "people", "calendar", "webhooks"}
     completed = (await auth.complete(admin, await auth.consent(url, auth.login()))).json()
     assert completed["card"]["shares_grant"]
     people, calendar = await auth.card(admin), await auth.card(admin, "calendar")
@@ -146,7 +146,7 @@ async def test_a_lease_finds_the_ended_grant_if_the_check_at_the_consent_failed(
     assert (await auth.card(admin))["state"] == "connected"
     assert (await auth.lease(admin, failed_generation=lease["token_generation"])).status_code == 409
     assert "when the other product was connected" in (await auth.card(admin))["reason"]
-    assert scope_of(await auth.begin(admin)) == {"openid", "people", "calendar"}
+    assert scope_of(await auth.begin(admin)) == {"openid", "people", "calendar", "webhooks"}
 
 
 async def test_a_shared_grant_that_is_refused_ends_both(auth: Auth, facts: Facts) -> None:

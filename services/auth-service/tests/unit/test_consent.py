@@ -52,9 +52,10 @@ def test_attempt(
 
 
 def test_scope() -> None:
-    assert scope_to_ask("people", one_grant=False) == "openid people"
-    assert scope_to_ask("calendar", one_grant=False) == "openid calendar"
-    assert scope_to_ask("calendar", one_grant=True) == "openid people calendar"
+    assert scope_to_ask("people", one_grant=False, webhooks="webhooks") == "openid people webhooks"
+    assert scope_to_ask("calendar", one_grant=False, webhooks="webhooks") == "openid calendar webhooks"
+    assert scope_to_ask("calendar", one_grant=True, webhooks="webhooks") == "openid people calendar webhooks"
+    assert scope_to_ask("people", one_grant=False, webhooks="") == "openid people"
     assert products_granted("calendar openid giving") == {"calendar"}
 
 

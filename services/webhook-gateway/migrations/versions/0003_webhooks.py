@@ -36,10 +36,14 @@ def _subscriptions() -> None:
         sa.Column("sealed_key", sa.LargeBinary, nullable=False),
         _at("created_at"),
         _at("verified_at", nullable=True),
+        _at("due_at", nullable=True),
+        _at("failures_seen_at", nullable=True),
+        _at("rotate_asked_at", nullable=True),
         _at("retired_at", nullable=True),
         sa.UniqueConstraint("key_hash", name="uq_webhook_key_key_hash"),
         sa.UniqueConstraint("organization_id", "product", "generation", name="uq_webhook_key_organization_id_product_generation"),
     )
+    op.create_index("ix_webhook_key_due", "webhook_key", ["due_at"], postgresql_where=sa.text("due_at IS NOT NULL"))
     op.create_table(
         "webhook_subscription",
         sa.Column("id", sa.Uuid, primary_key=True),
@@ -48,6 +52,7 @@ def _subscriptions() -> None:
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("pco_id", sa.Text),
         sa.Column("sealed_secret", sa.LargeBinary),
+        _at("secret_since", nullable=True),
         sa.Column("sealed_previous", sa.LargeBinary),
         _at("previous_until", nullable=True),
         sa.Column("refusal", sa.Text),
@@ -66,12 +71,20 @@ def _subscriptions() -> None:
         _at("until"),
         sa.Column("cause", sa.Text, nullable=False),
         _at("found_at"),
+        sa.Column("version", sa.Integer, nullable=False, server_default="0"),
         sa.Column("redelivered", sa.Integer, nullable=False, server_default="0"),
         _at("closed_at", nullable=True),
         sa.Column("closed_how", sa.Text),
         sa.Column("run_id", sa.Text),
     )
     op.create_index("ix_delivery_gap_list", "delivery_gap", ["organization_id", "product", "found_at"])
+    op.create_index(
+        "uq_delivery_gap_open",
+        "delivery_gap",
+        ["organization_id", "product", "generation"],
+        unique=True,
+        postgresql_where=sa.text("closed_at IS NULL"),
+    )
 
 
 def _deliveries() -> None:

@@ -1,5 +1,6 @@
 """Settings of webhook-gateway, from environment variables."""
 
+from datetime import timedelta
 from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ class Settings(SyncSettings):
     """The address that Planning Center calls: `<webhook_url>/webhooks/pco/<key>`."""
     webhook_encryption_keys: FernetKeys
     """Fernet keys with commas between them, for the keys and secrets of subscriptions. The first one encrypts."""
+    subscriptions_verified_every_seconds: float = Field(default=3_600, ge=60)
+    """How often a connection's subscriptions are compared with Planning Center's list."""
 
     people_sync_url: str
     conflict_service_url: str
@@ -84,6 +87,11 @@ class Settings(SyncSettings):
         if self.identity_audience == self.console_client_id:
             raise ValueError("identity_audience must not be console_client_id: ID tokens have that audience")
         return self
+
+    @property
+    def verified_every(self) -> timedelta:
+        """Time between two comparisons of a connection's subscriptions."""
+        return timedelta(seconds=self.subscriptions_verified_every_seconds)
 
     @property
     def encryption_keys(self) -> list[str]:

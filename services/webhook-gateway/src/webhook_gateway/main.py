@@ -6,15 +6,26 @@ from typing import Any
 from fastapi import FastAPI
 
 from contracts.routes import ROUTES
+from contracts.values import PRODUCTS
 from servicekit.app import create_service
 from servicekit.http.intake import DEFAULT_BODY_LIMIT
-from webhook_gateway.api import console, documents, feeds, own, platform, problems
+from servicekit.jobs.worker import JobWorker
+from servicekit.loops import Loop
+from synckit.rounds import ROUND_SECONDS
+from webhook_gateway.api import console, documents, feeds, own, platform, problems, subscriptions
 from webhook_gateway.config import Settings
 from webhook_gateway.identity.bearer import admit
 from webhook_gateway.messaging import live
 from webhook_gateway.messaging.connections import connections
 from webhook_gateway.resources import open_resources
 from webhook_gateway.storage.tables import Base
+from webhook_gateway.usecases import care
+from webhook_gateway.usecases import subscriptions as due
+
+
+def workers(settings: Settings) -> list[JobWorker]:
+    """The care of subscriptions. A person waits at a screen for some of it, such as the removal at a disconnect."""
+    return [settings.worker(due.kind_of(product), care.runner(product), urgent_slots=1) for product in PRODUCTS]
 
 
 def create_app(settings: Settings, **overrides: Any) -> FastAPI:
@@ -27,6 +38,7 @@ def create_app(settings: Settings, **overrides: Any) -> FastAPI:
         metadata=Base.metadata,
         routers=[
             own.router,
+            subscriptions.router,
             documents.make_router(),
             problems.make_router(),
             platform.make_router(),
@@ -34,6 +46,11 @@ def create_app(settings: Settings, **overrides: Any) -> FastAPI:
             console.make_router(settings.identity_issuer),
         ],
         subscribers=[connections, *live.subscriptions()],
+        workers=workers(settings),
+        loops=[
+            Loop("subscription checks", due.start_due, every=5, longest_round=ROUND_SECONDS),
+            Loop("keys", due.make_keys, every=60, longest_round=ROUND_SECONDS),
+        ],
         resources=open_resources,
         texts_judged=["/api/v1/people/bulk", "/api/v1/calendar/bulk"],
         admit=admit,

@@ -8,8 +8,13 @@ from typing import Annotated, cast
 import httpx
 from fastapi import Depends
 
+from pco_client.client import PlanningCenter, Timeouts
+from pco_client.pacer import Pacers
+from servicekit.clock import Clock
 from servicekit.db.sessions import resources
 from servicekit.runtime import Runtime
+from servicekit.vault import Vault
+from synckit.leases import Leases
 from webhook_gateway.config import Settings
 from webhook_gateway.identity.bearer import ProviderKeys, TokenVerifier
 from webhook_gateway.identity.limits import Limits
@@ -32,6 +37,25 @@ class Resources:
     """The identity provider's addresses for the console."""
     live: Hub
     """The live streams of this process."""
+    vault: Vault
+    """Encrypts the keys and secrets of subscriptions."""
+    clock: Clock
+    """The wall clock."""
+    pacers: Pacers
+    """One pace per Planning Center user, for the care of subscriptions in this process."""
+
+    def planning_center(
+        self, organization_id: str, product: str, generation: int, pco_organization_id: str
+    ) -> PlanningCenter:
+        """A client for one generation of a connection; an async context manager. NotConnected once it is another's."""
+        return PlanningCenter(
+            base_url=self.settings.pco_base_url,
+            user_agent=self.settings.pco_user_agent,
+            lease=Leases(self.http, self.settings, product, organization_id, pco_organization_id, generation),
+            pacers=self.pacers,
+            timeouts=Timeouts(exchange=self.settings.pco_request_timeout_seconds),
+            pool_size=4,
+        )
 
 
 @asynccontextmanager
@@ -51,6 +75,9 @@ async def open_resources(runtime: Runtime) -> AsyncIterator[Resources]:
         limits=Limits(settings),
         provider=Provider(runtime.http, settings),
         live=Hub(settings.live_queue, settings.live_streams_per_user, settings.live_facts_per_second),
+        vault=Vault(settings.encryption_keys),
+        clock=runtime.clock,
+        pacers=Pacers(),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from cryptography.fernet import Fernet
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from joserfc.jwk import ECKey, OctKey, RSAKey
@@ -122,7 +123,8 @@ async def test_the_owner_learns_who_asks_from_a_signed_identity(
 def _owned() -> dict[str, str]:
     names = ("auth_service_url", "people_sync_url", "conflict_service_url", "calendar_sync_url")
     addresses = dict.fromkeys((*names, "identity_issuer", "identity_jwks_url"), "http://localhost:1")
-    return addresses | {"identity_audience": "a", "console_client_id": "c"}
+    key = Fernet.generate_key().decode()
+    return addresses | {"identity_audience": "a", "console_client_id": "c", "webhook_encryption_keys": key}
 
 
 async def test_only_agreed_headers_and_one_cookie_pass(gateway: httpx.AsyncClient, provider: Any, owner: Any) -> None:

@@ -280,7 +280,7 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "Not connected",
             "Planning Center is not connected, so nothing was started.",
             "Connect it under Integrations first.",
-            (AUTH_SERVICE, PEOPLE_SYNC, CALENDAR_SYNC),
+            (AUTH_SERVICE, PEOPLE_SYNC, CALENDAR_SYNC, WEBHOOK_GATEWAY),
         ),
         # The directory
         ProblemType(

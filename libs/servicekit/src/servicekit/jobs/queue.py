@@ -120,6 +120,18 @@ async def hurry(session: AsyncSession, job_id: UUID, *, waits: bool = True) -> N
         await ring(session)
 
 
+async def wake(session: AsyncSession, job_id: UUID) -> None:
+    """Make an open job that waits, for an instant or after a failure, due now and urgent. A running one stays as it is:
+    it must look by itself for the reason before it ends.
+    """
+    await session.execute(
+        update(JOB)
+        .where(JOB.c.id == job_id, JOB.c.state.in_(("queued", "waiting")))
+        .values(state="queued", run_after=_now, urgent=True, updated_at=_now)
+    )
+    await ring(session)
+
+
 async def get(session: AsyncSession, job_id: UUID, organization_id: str) -> Job:
     """The job. NotFound if it is not this organization's."""
     row = (

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import Depends, FastAPI
 
 from contracts.http.auth import LEASE_PATH, AccessLease, LeaseRequest
-from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, PEOPLE_SYNC
+from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, PEOPLE_SYNC, WEBHOOK_GATEWAY
 from servicekit.errors import Conflict
 from servicekit.http.auth import Verifier, service_identity
 from servicekit.http.edge import add_error_handlers
@@ -43,9 +43,10 @@ class Grant:
     token: str
     generation: int = 1
     usable: bool = True
+    connection_generation: int = 1
 
 
-Caller = Annotated[str, Depends(service_identity({PEOPLE_SYNC, CALENDAR_SYNC}))]
+Caller = Annotated[str, Depends(service_identity({PEOPLE_SYNC, CALENDAR_SYNC, WEBHOOK_GATEWAY}))]
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ class Lender:
             access_token=grant.token,
             expires_at=datetime.now(UTC) + timedelta(hours=1),
             token_generation=grant.generation,
-            connection_generation=1,
+            connection_generation=grant.connection_generation,
             pco_organization_id=grant.church.id,
             pco_person_id=grant.church.admin_id,
         )

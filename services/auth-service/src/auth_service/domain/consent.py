@@ -54,9 +54,13 @@ def attempt_problem(
     return None
 
 
-def scope_to_ask(product: Product, *, one_grant: bool) -> str:
-    """The scope of a consent. `openid` gives the identity of the consenting person."""
-    return " ".join(("openid", *(PRODUCTS if one_grant else (product,))))
+def scope_to_ask(product: Product, *, one_grant: bool, webhooks: str) -> str:
+    """The scope of a consent. `openid` gives the identity of the consenting person.
+
+    webhooks: the scope for subscribing to changes; empty to ask for none.
+    """
+    asked = ("openid", *(PRODUCTS if one_grant else (product,)), webhooks)
+    return " ".join(filter(None, asked))
 
 
 def products_granted(scope: str) -> frozenset[str]:

@@ -92,7 +92,8 @@ class Connecting:
         if connection and connection.state == "closing":
             raise StateForbids(_closing(product), slug="closing")
         state, verifier, browser = secrets.token_urlsafe(32), new_code_verifier(), browser or secrets.token_urlsafe(32)
-        scope = scope_to_ask(product, one_grant=church.binding is not None and church.binding.one_grant)
+        one_grant = church.binding is not None and church.binding.one_grant
+        scope = scope_to_ask(product, one_grant=one_grant, webhooks=self._settings.pco_webhooks_scope)
         now = self._clock.now()
         session.add(
             AuthorizationAttempt(

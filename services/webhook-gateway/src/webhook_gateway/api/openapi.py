@@ -78,6 +78,7 @@ TAGS: Final = {
     "Rules": "Rules that settle conflicts, shown before they are on.",
     "Settings": "Numbers for the card, and what an administrator chose.",
     "Calendar": "Events of the church, single or series, and their occurrences.",
+    "Activity": "What Planning Center tells at once: its subscriptions, deliveries, and what became of them.",
     "Live": "Changes as they happen.",
 }
 _TAG_OF: Final = (
@@ -93,6 +94,7 @@ _TAG_OF: Final = (
     ("conflicts/rules", "Rules"),
     ("conflicts", "Conflicts"),
     ("calendar", "Calendar"),
+    ("webhooks", "Activity"),
 )
 _PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 _SCHEME: Final = "platform-token"

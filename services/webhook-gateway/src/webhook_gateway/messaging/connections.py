@@ -2,21 +2,16 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.events.auth_connection_v1 import ConnectionClosing, ConnectionFact
+from contracts.events.auth_connection_v1 import ConnectionFact
 from contracts.values import WEBHOOK_GATEWAY
 from synckit.connections import subscribe_connections
 from webhook_gateway.resources import Resources
-from webhook_gateway.usecases.connections import connection_changed, remove_subscriptions
+from webhook_gateway.usecases.connections import connection_changed
 
 
-async def on_changed(fact: ConnectionFact, session: AsyncSession, _: Resources) -> None:
-    """Store the newest state."""
-    await connection_changed(session, fact)
+async def on_fact(fact: ConnectionFact, session: AsyncSession, resources: Resources) -> None:
+    """Store the newest state and act on it."""
+    await connection_changed(session, fact, resources.settings, resources.vault, resources.clock)
 
 
-async def on_closing(fact: ConnectionClosing, session: AsyncSession, _: Resources) -> None:
-    """Store the state and answer that no subscriptions remain."""
-    await remove_subscriptions(session, fact)
-
-
-connections = subscribe_connections(WEBHOOK_GATEWAY, on_changed, on_closing=on_closing)
+connections = subscribe_connections(WEBHOOK_GATEWAY, on_fact)

@@ -48,6 +48,7 @@ class WebhookKey(Base):
     __table_args__ = (
         UniqueConstraint("key_hash"),
         UniqueConstraint("organization_id", "product", "generation"),
+        Index("ix_webhook_key_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
@@ -62,6 +63,12 @@ class WebhookKey(Base):
     created_at: Mapped[datetime]
     verified_at: Mapped[datetime | None]
     """When Planning Center's list of subscriptions was last compared."""
+    due_at: Mapped[datetime | None]
+    """When it is compared again; null while no comparison is due by itself."""
+    failures_seen_at: Mapped[datetime | None]
+    """When Planning Center's list of failed deliveries was last read."""
+    rotate_asked_at: Mapped[datetime | None]
+    """When an administrator asked for new secrets; null once every subscription has one."""
     retired_at: Mapped[datetime | None]
     """Set once the subscriptions are removed: from then on the address answers 410."""
 
@@ -82,6 +89,8 @@ class WebhookSubscription(Base):
     pco_id: Mapped[str | None]
     sealed_secret: Mapped[bytes | None]
     """Planning Center's `authenticity_secret`, encrypted and bound to this row."""
+    secret_since: Mapped[datetime | None]
+    """When this secret became known."""
     sealed_previous: Mapped[bytes | None]
     """The secret before a rotation, valid until `previous_until`."""
     previous_until: Mapped[datetime | None]
@@ -95,7 +104,17 @@ class DeliveryGap(Base):
     """A window whose deliveries were lost, and how it was closed."""
 
     __tablename__ = "delivery_gap"
-    __table_args__ = (Index("ix_delivery_gap_list", "organization_id", "product", "found_at"),)
+    __table_args__ = (
+        Index("ix_delivery_gap_list", "organization_id", "product", "found_at"),
+        Index(
+            "uq_delivery_gap_open",
+            "organization_id",
+            "product",
+            "generation",
+            unique=True,
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     organization_id: Mapped[str]
@@ -106,6 +125,8 @@ class DeliveryGap(Base):
     cause: Mapped[str]
     """In words."""
     found_at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(default=0, server_default="0")
+    """The version of its last DeliveryGapFound; 0 until it is published. An open gap that grew is published again."""
     redelivered: Mapped[int] = mapped_column(default=0, server_default="0")
     """Deliveries that Planning Center was asked to send again."""
     closed_at: Mapped[datetime | None]

@@ -1,39 +1,38 @@
-"""Follows connections and publishes the state of their webhook subscriptions."""
+"""Follows connections: each new generation gets a key, and the care of its subscriptions begins."""
 
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.events.auth_connection_v1 import ConnectionClosing, ConnectionFact
-from contracts.events.webhooks_subscription_v1 import SubscriptionsRemoved
-from servicekit.kafka import outbox
+from contracts.events.auth_connection_v1 import ConnectionFact
+from servicekit.clock import Clock
+from servicekit.vault import Vault
 from synckit.connections import follow
+from webhook_gateway.config import Settings
+from webhook_gateway.storage import subscriptions as stored
 from webhook_gateway.storage.tables import Connection
+from webhook_gateway.usecases import subscriptions
 
 
-async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Connection | None:
-    """Store the connection's newest state. None if a newer one is already stored."""
+async def connection_changed(
+    session: AsyncSession, fact: ConnectionFact, settings: Settings, vault: Vault, clock: Clock
+) -> Connection | None:
+    """Store the connection's newest state, and act on it. None if a newer one is already stored."""
     followed = await follow(session, Connection, fact, updated_at=func.clock_timestamp())
-    return followed.connection if followed else None
-
-
-async def remove_subscriptions(session: AsyncSession, fact: ConnectionClosing) -> None:
-    """Answer a closing connection: auth-service waits for this before it revokes.
-
-    No webhooks are subscribed at Planning Center yet, so both lists of the answer are empty.
-    """
-    connection = await connection_changed(session, fact)
-    if connection is None:
-        return
-    connection.subscriptions_version += 1
-    await session.flush()
-    await outbox.append(
-        session,
-        SubscriptionsRemoved(
-            organization_id=fact.organization_id,
-            version=connection.subscriptions_version,
-            product=fact.product,
-            generation=fact.generation,
-            occurred_at=connection.updated_at,
-            removed=0,
-        ),
-    )
+    if followed is None:
+        return None
+    connection, now = followed.connection, clock.now()
+    match connection.state:
+        case "connected":
+            await subscriptions.ensure_key(session, connection, settings, vault, now)
+            await subscriptions.begin(session, connection)
+        case "closing":
+            # auth-service waits for the answer before it revokes.
+            if await stored.unretired(session, connection.organization_id, connection.product, connection.generation):
+                await subscriptions.begin(session, connection)
+            else:
+                await subscriptions.tell_removed(session, connection, removed=0, left_behind=())
+        case "disconnected":
+            await stored.retire(
+                session, connection.organization_id, connection.product, up_to=connection.generation, now=now
+            )
+    return connection

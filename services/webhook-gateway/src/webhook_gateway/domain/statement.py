@@ -1,0 +1,55 @@
+"""The state of a connection's subscriptions as an administrator reads it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from contracts.http.subscriptions import StatementState, SubscriptionState
+from contracts.values import CALENDAR, PEOPLE
+
+TITLES: Final = {PEOPLE: "People", CALENDAR: "Calendar"}
+_REGULAR: Final = "Until then changes come with the regular sync."
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is stored of a connection."""
+
+    product: str
+    connection: str | None
+    """Its state; None if it was never connected."""
+    names: Sequence[tuple[SubscriptionState, str | None]]
+    """State and refusal of each wanted subscription."""
+    verified_at: datetime | None
+    open_gap: bool
+
+
+def state_of(known: Known, every: timedelta, now: datetime) -> tuple[StatementState, str]:
+    """The state, and a sentence. every: the interval of verifications."""
+    title = TITLES[known.product]
+    if known.connection == "reconnect_required":
+        return "waiting", f"Reconnect {title}: Planning Center no longer accepts the consent."
+    if known.connection != "connected":
+        return "off", f"{title} is not connected."
+    if known.verified_at is None:
+        return "waiting", f"Planning Center is being asked to tell changes at once. {_REGULAR}"
+    active = sum(state == "active" for state, _ in known.names)
+    refusals = list(dict.fromkeys(refusal for _, refusal in known.names if refusal))
+    if not active:
+        return "off", " ".join(refusals) or f"Planning Center does not tell changes at once. {_REGULAR}"
+    if active < len(known.names):
+        missing = len(known.names) - active
+        some = f"Changes come at once, except for {missing} of {len(known.names)} kinds."
+        return "partly", " ".join([some, *refusals])
+    if now - known.verified_at > 2 * every:
+        return "partly", (
+            "Planning Center could not be asked lately whether it still tells every change at once. It is asked again "
+            "soon, and what was missed is then read again."
+        )
+    if known.open_gap:
+        return (
+            "partly",
+            "Changes come at once. Some messages were lost earlier, and what they told is being read again.",
+        )
+    return "live", "Changes come at once."
