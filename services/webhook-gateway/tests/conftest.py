@@ -1,10 +1,12 @@
 """An identity provider and an owner as real HTTP servers, and the gateway between them."""
 
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,12 @@ from joserfc.jwk import ECKey, RSAKey
 
 from servicekit.testing import Databases, KeyRing, serve
 from webhook_gateway.config import Settings
+from webhook_gateway.intake_app import create_intake_app
 from webhook_gateway.main import create_app
+
+SUPPORT = str(Path(__file__).parent / "support")
+if SUPPORT not in sys.path:
+    sys.path.insert(0, SUPPORT)
 
 AUDIENCE = "church-platform"
 Answer = Callable[[Request], Awaitable[Response]]
@@ -158,11 +165,13 @@ MakeGateway = Callable[..., Awaitable[FastAPI]]
 async def make_gateway(
     edges: tuple[IdentityProvider, Owner, str], databases: Databases, keys: KeyRing, kafka_server: str
 ) -> MakeGateway:
-    """A gateway between both servers, not started; keyword arguments replace settings."""
+    """A gateway between both servers, not started; keyword arguments replace settings. `create`: another app of it."""
     provider, _, address = edges
 
     async def make(**more: Any) -> FastAPI:
-        overrides = {name: more.pop(name) for name in ("span_processor",) if name in more}
+        overrides = {name: more.pop(name) for name in ("span_processor", "clock") if name in more}
+        create = more.pop("create", create_app)
+        kafka = more.pop("kafka", kafka_server)
         url = more.pop("database_url", None) or await databases.create("webhook_gateway")
         values = {
             "auth_service_url": address,
@@ -176,7 +185,18 @@ async def make_gateway(
             "webhook_encryption_keys": Fernet.generate_key().decode(),
             **more,
         }
-        return create_app(keys.settings(Settings, database_url=url, kafka=kafka_server, **values), **overrides)
+        made: FastAPI = create(keys.settings(Settings, database_url=url, kafka=kafka, **values), **overrides)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def make_intake(make_gateway: MakeGateway) -> MakeGateway:
+    """The intake, not started, at a Kafka that does not exist; keyword arguments replace settings."""
+
+    async def make(**more: Any) -> FastAPI:
+        return await make_gateway(create=create_intake_app, **{"kafka": "127.0.0.1:1", **more})
 
     return make
 

@@ -61,6 +61,8 @@ def create_service(
     resources: ResourcesFactory = _no_resources,
     body_limits: Mapping[str, int] | None = None,
     texts_judged: Collection[str] = (),
+    raw_bodies: Collection[str] = (),
+    published: outbox.Published | None = None,
     admit: Admit | None = known_service,
     headers: Mapping[str, str] | None = None,
     title: str | None = None,
@@ -69,10 +71,13 @@ def create_service(
 ) -> FastAPI:
     """The service as an ASGI app; everything else starts and stops with its lifespan.
 
-    metadata: the service's own, from `service_metadata(...)`; tells which of servicekit's tables it has.
+    metadata: the service's own, from `service_metadata(...)`; tells which of servicekit's tables this process cares
+    for. A process without an outbox and without subscribers runs without Kafka.
     resources: an async context manager over Runtime that yields the service's own Resources dataclass.
     body_limits: route template → bytes, for routes that take more than 1 MiB.
     texts_judged: templates of routes that check each record themselves for text that cannot be stored.
+    raw_bodies: templates of routes that take any bytes, also those that are no text.
+    published: called with the rows that Kafka has confirmed, in the transaction that deletes them from the outbox.
     admit: decides who may send a body, called first because FastAPI reads the body before it solves a route's
     dependencies. None if every endpoint reads its body itself, after it has authenticated the caller.
     headers: put on every answer.
@@ -80,7 +85,7 @@ def create_service(
     and the process recovers by itself.
     """
     runtime = _make_runtime(settings, clock or SystemClock())
-    process = _Process(runtime, metadata, subscribers, loops, workers)
+    process = _Process(runtime, metadata, subscribers, loops, workers, published)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -117,7 +122,12 @@ def create_service(
         app.include_router(router)
     add_error_handlers(app)
     app.state.bodies = Rules(
-        Budget(settings.http_body_budget_bytes), settings.http_body_seconds, body_limits or {}, texts_judged, admit
+        Budget(settings.http_body_budget_bytes),
+        settings.http_body_seconds,
+        body_limits or {},
+        texts_judged,
+        raw_bodies,
+        admit,
     )
     app.add_middleware(Edge, bodies=app.state.bodies, headers=headers or {})
     if setup_tracing(settings, span_processor):
@@ -151,12 +161,14 @@ class _Process:
         subscribers: Sequence[Subscription],
         loops: Sequence[Loop],
         workers: Sequence[JobWorker],
+        published: outbox.Published | None,
     ) -> None:
         self._runtime = runtime
         self._tables = set(metadata.tables)
         self._subscribers = subscribers
         self._loops = loops
         self._workers = workers
+        self._published = published
         # The relay stops last, so that it can still send what the work commits while it stops. The next process sends
         # the rest.
         self._work = Supervisor(runtime.health)
@@ -174,9 +186,11 @@ class _Process:
     def start(self, resources: Any) -> None:
         runtime, health_ = self._runtime, self._runtime.health
         health_.probe("postgres", partial(db.ping, runtime.engine))
-        health_.probe("kafka", self._kafka.check)
+        if "outbox" in self._tables or self._subscribers:
+            health_.probe("kafka", self._kafka.check)
         if "outbox" in self._tables:
-            relay = outbox.Relay(runtime.engine, self._events, runtime.listener.wake(outbox.CHANNEL))
+            bell = runtime.listener.wake(outbox.CHANNEL)
+            relay = outbox.Relay(runtime.engine, self._events, bell, published=self._published)
             health_.probe("outbox", relay.check)
             self._relay.start("relay", relay.step)
         if self._subscribers:
@@ -205,7 +219,8 @@ class _Process:
         ):
             if table in self._tables:
                 self._work.start(f"{table} cleanup", partial(_clean, runtime, table, forget_old), every=CLEANUP_SECONDS)
-        self._work.start("listener", runtime.listener.listen, longest_round=float("inf"))
+        if runtime.listener.awaited:
+            self._work.start("listener", runtime.listener.listen, longest_round=float("inf"))
         log.info("service started", service=runtime.settings.service_name)
 
     async def stop(self) -> None:
@@ -235,22 +250,25 @@ def run(
     create_app: Callable[[Any], FastAPI],
     *,
     commands: Mapping[str, Command] | None = None,
+    apps: Mapping[str, Callable[[Any], FastAPI]] | None = None,
 ) -> None:
     """The command line of a service: no command serves, `migrate` migrates, `commands` adds the service's own.
 
     A command is `async def command(settings) -> None`, started as `python -m auth_service <name>`.
+    apps: further apps of the service, each served in a process of its own: `python -m webhook_gateway intake`.
     """
     package = create_app.__module__.partition(".")[0]
     every: dict[str, Command] = {"migrate": partial(_migrate, package), **(commands or {})}
+    served = {"serve": create_app, **(apps or {})}
     parser = argparse.ArgumentParser(prog=f"python -m {package}")
-    parser.add_argument("command", nargs="?", choices=["serve", *every], default="serve")
+    parser.add_argument("command", nargs="?", choices=[*served, *every], default="serve")
     chosen = parser.parse_args().command
     settings = settings_class()
     setup_logging(settings)
-    if chosen != "serve":
+    if chosen in every:
         asyncio.run(_finish(every[chosen], settings))
         return
-    app = create_app(settings)
+    app = served[chosen](settings)
     _spare_the_collector()
     uvicorn.run(
         app,

@@ -64,6 +64,11 @@ class Settings(SyncSettings):
     """The same for reads of one iCal feed, and for reads of any from one address: a calendar program reads the feeds of
     many churches."""
 
+    limit_webhooks_per_minute: int = Field(default=60_000, ge=1)
+    """Deliveries of one connection that an intake process takes before 429. Planning Center sends without a limit."""
+    limit_webhook_guesses_per_minute: int = Field(default=300, ge=1)
+    """Calls of one network address to addresses that do not exist, each of which costs a look at the database."""
+
     @field_validator(
         "public_url",
         "webhook_url",

@@ -21,6 +21,9 @@ from webhook_gateway.resources import open_resources
 from webhook_gateway.storage.tables import Base
 from webhook_gateway.usecases import care
 from webhook_gateway.usecases import subscriptions as due
+from webhook_gateway.usecases.published import published
+from webhook_gateway.usecases.refused import forget_old
+from webhook_gateway.usecases.seen import EVERY_SECONDS, forget_seen
 
 
 def workers(settings: Settings) -> list[JobWorker]:
@@ -50,8 +53,11 @@ def create_app(settings: Settings, **overrides: Any) -> FastAPI:
         loops=[
             Loop("subscription checks", due.start_due, every=5, longest_round=ROUND_SECONDS),
             Loop("keys", due.make_keys, every=60, longest_round=ROUND_SECONDS),
+            Loop("seen deliveries", forget_seen, every=EVERY_SECONDS),
+            Loop("old refused calls", forget_old, every=EVERY_SECONDS),
         ],
         resources=open_resources,
+        published=published,
         texts_judged=["/api/v1/people/bulk", "/api/v1/calendar/bulk"],
         admit=admit,
         headers=console.door_headers(settings.public_url),

@@ -1,12 +1,13 @@
 """The resources that live as long as the process."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, cast
 
 import httpx
 from fastapi import Depends
+from sqlalchemy.exc import SQLAlchemyError
 
 from pco_client.client import PlanningCenter, Timeouts
 from pco_client.pacer import Pacers
@@ -19,7 +20,11 @@ from webhook_gateway.config import Settings
 from webhook_gateway.identity.bearer import ProviderKeys, TokenVerifier
 from webhook_gateway.identity.limits import Limits
 from webhook_gateway.identity.provider import Provider
+from webhook_gateway.usecases.intake import Intake
+from webhook_gateway.usecases.keys import Keys
 from webhook_gateway.usecases.live import Hub
+from webhook_gateway.usecases.refused import Refused
+from webhook_gateway.usecases.writer import Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +87,32 @@ async def open_resources(runtime: Runtime) -> AsyncIterator[Resources]:
 
 
 Wired = Annotated[Resources, Depends(resources)]
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeResources:
+    """The singletons of the intake's process."""
+
+    intake: Intake
+    writer: Writer
+    """Stores what the intake has accepted."""
+    refused: Refused
+    """Counts what it has not."""
+
+
+@asynccontextmanager
+async def open_intake(runtime: Runtime) -> AsyncIterator[IntakeResources]:
+    """Open the resources without waiting for the database."""
+    settings = cast("Settings", runtime.settings)
+    keys = Keys(runtime.sessions, Vault(settings.encryption_keys), settings.limit_webhook_guesses_per_minute)
+    writer, refused = Writer(runtime.sessions), Refused(runtime.sessions)
+    yield IntakeResources(
+        intake=Intake(keys, writer, refused, runtime.clock, settings.limit_webhooks_per_minute),
+        writer=writer,
+        refused=refused,
+    )
+    with suppress(SQLAlchemyError, OSError):
+        await refused.flush()
+
+
+WiredIntake = Annotated[IntakeResources, Depends(resources)]

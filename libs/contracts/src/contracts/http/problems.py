@@ -31,6 +31,8 @@ _PEOPLE = (PEOPLE_SYNC,)
 _CALENDAR = (CALENDAR_SYNC,)
 _DIRECTORIES = (PEOPLE_SYNC, CALENDAR_SYNC)
 _MANY = (PEOPLE_SYNC, CONFLICT_SERVICE)
+_INTAKE = ("webhook-intake",)
+"""The address that Planning Center calls, which is no part of the API."""
 _START_AGAIN = "Connect again from the beginning."
 
 PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
@@ -167,6 +169,23 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "A part of this system received the request and did not answer in time. The change may have been made.",
             "Read again before you repeat a change.",
             (WEBHOOK_GATEWAY,),
+        ),
+        # Deliveries
+        ProblemType(
+            "signature-mismatch",
+            401,
+            "Not signed by Planning Center",
+            "The signature of the delivery is missing, or does not belong to its body and address. Nothing was stored.",
+            "Send the body as it was signed, with the secret of a subscription to this address.",
+            _INTAKE,
+        ),
+        ProblemType(
+            "address-retired",
+            410,
+            "Connection ended",
+            "The address belongs to a connection that has ended. Nothing was stored.",
+            "Stop sending to it.",
+            _INTAKE,
         ),
         # Connections
         ProblemType(

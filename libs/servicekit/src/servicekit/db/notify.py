@@ -47,6 +47,11 @@ class Listener:
         self._wakes.setdefault(channel, []).append(wake)
         return wake
 
+    @property
+    def awaited(self) -> bool:
+        """Whether anything waits for a notification."""
+        return bool(self._wakes)
+
     async def listen(self) -> None:
         """Listen until the connection is lost (ConnectionError) or the task is cancelled."""
         lost = asyncio.Event()

@@ -81,6 +81,8 @@ class Rules:
     """Maximum bytes by the route's template, for routes that accept more than 1 MiB."""
     texts_judged: Collection[str] = ()
     """Templates of routes that check each record themselves for text that cannot be stored."""
+    raw: Collection[str] = ()
+    """Templates of routes that take any bytes, also those that are no text."""
     admit: Admit | None = None
     """None if every endpoint reads its body itself, after it has authenticated the caller."""
 
@@ -144,7 +146,8 @@ class Intake:
         except TimeoutError:
             raise TooSlow("The body took too long to arrive. Nothing was changed. Send it again.") from None
         whole = bytes(body)
-        self._judge(whole, texts=route not in self._rules.texts_judged)
+        if route not in self._rules.raw:
+            self._judge(whole, texts=route not in self._rules.texts_judged)
         return whole
 
 

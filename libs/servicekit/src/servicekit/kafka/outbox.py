@@ -6,7 +6,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -20,7 +20,7 @@ from sqlalchemy import BigInteger, LargeBinary, Row, Text, any_, bindparam, cast
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from contracts.base import Event
 from contracts.topics import topic_of
@@ -58,6 +58,10 @@ _OLDEST: Final = (
     .limit(1)
 )
 _PROPAGATOR = TraceContextTextMapPropagator()
+
+Published = Callable[[AsyncConnection, Sequence[Row[Any]]], Awaitable[None]]
+"""Notes outbox rows that Kafka has confirmed, on the connection whose transaction deletes them. After a crash or an
+error the same rows come again."""
 
 log = structlog.get_logger(__name__)
 
@@ -221,7 +225,14 @@ class Relay:
     """
 
     def __init__(
-        self, engine: AsyncEngine, producer: Producer, wake: Wake, *, batch: int = 500, poll_seconds: float = 1.0
+        self,
+        engine: AsyncEngine,
+        producer: Producer,
+        wake: Wake,
+        *,
+        batch: int = 500,
+        poll_seconds: float = 1.0,
+        published: Published | None = None,
     ) -> None:
         """producer: has the id of `transactional_id_of`; ValueError without one."""
         if producer.transactional_id is None:
@@ -231,6 +242,7 @@ class Relay:
         self._wake = wake
         self._batch = batch
         self._poll_seconds = poll_seconds
+        self._published = published
         self._second = False
         self._passed = _Passed()
         self._relayed_at = -math.inf
@@ -312,6 +324,8 @@ class Relay:
             found = select(OUTBOX, *_HORIZON).where(behind).order_by(OUTBOX.c.id).limit(self._batch)
             rows = (await connection.execute(found)).all()
             await self._producer.send([self._record(row) for row in rows])
+            if self._published is not None:
+                await self._published(connection, rows)
             sent = literal([row.id for row in rows], ARRAY(BigInteger))
             await connection.execute(delete(OUTBOX).where(OUTBOX.c.id == any_(sent)))
         self._second = False

@@ -35,8 +35,17 @@ class Limit:
         """Count one request. TooMany carries the seconds until the next one is allowed."""
         result = self._throttled.limit(key)
         if result.limited:
-            seconds = max(1, ceil(result.state.retry_after))
-            raise TooMany(sentence(self._who, seconds), retry_after=seconds)
+            self._refuse(result.state.retry_after)
+
+    def check(self, key: str) -> None:
+        """As `count`, without counting."""
+        state = self._throttled.peek(key)
+        if not state.remaining:
+            self._refuse(state.retry_after)
+
+    def _refuse(self, retry_after: float) -> None:
+        seconds = max(1, ceil(retry_after))
+        raise TooMany(sentence(self._who, seconds), retry_after=seconds)
 
 
 class Limits:
@@ -51,11 +60,11 @@ class Limits:
 
     def address(self, connection: HTTPConnection) -> None:
         """Count the address, before the token is checked."""
-        self._address.count(_subscriber_of(connection))
+        self._address.count(subscriber_of(connection))
 
     def feed(self, connection: HTTPConnection, key: str) -> None:
         """Count the network address and the feed's own, whether or not there is such a feed."""
-        self._feed_address.count(_subscriber_of(connection))
+        self._feed_address.count(subscriber_of(connection))
         self._feed.count(key)
 
     def caller(self, identity: UserIdentity) -> None:
@@ -64,7 +73,8 @@ class Limits:
         self._organization.count(identity.organization_id)
 
 
-def _subscriber_of(connection: HTTPConnection) -> str:
+def subscriber_of(connection: HTTPConnection) -> str:
+    """The caller, as `subscriber` names it."""
     return subscriber(connection.client.host if connection.client else "")
 
 
