@@ -17,6 +17,7 @@ from servicekit.clock import Clock
 from servicekit.errors import is_transient
 from servicekit.jobs.queue import LeaseLost, StopRequested, TurnOver
 from servicekit.jobs.worker import JobContext
+from synckit import hints
 from synckit.errors import NotConnected
 from synckit.refreshes import GIVEN_BACK, Done, RefreshColumns, Refreshes
 
@@ -192,9 +193,12 @@ async def _store(worker: _Worker, row: RefreshColumns, end: Done | Again) -> Non
     if isinstance(end, Again) and end.counts and row.tries + 1 >= _MOST_TRIES:
         given_up = await worker.work.given_up(row)
         end = given_up or replace(end, until=max(end.until, worker.clock.now() + _WHILE_AWAY))
+    ended: RefreshColumns | None = None
+    left = False
     async with worker.job.transaction() as session:
 
         async def settle() -> Done | None:
+            nonlocal ended
             found = await session.get_one(worker.refreshes.rows, row.id, with_for_update=True)
             if isinstance(end, Again):
                 _wait(found, end)
@@ -204,9 +208,15 @@ async def _store(worker: _Worker, row: RefreshColumns, end: Done | Again) -> Non
                 _ask_again(found, end, worker.clock.now())
                 return None
             _finish(found, end, worker.clock.now())
+            ended = found
             return end
 
         await worker.work.storing(session, row, settle)
+        if ended is not None:
+            left = await hints.answer(session, worker.refreshes, ended, worker.clock.now())
+    while left and ended is not None:
+        async with worker.job.transaction() as session:
+            left = await hints.answer(session, worker.refreshes, ended, worker.clock.now())
 
 
 def _wait(row: RefreshColumns, again: Again) -> None:

@@ -25,6 +25,7 @@ from servicekit.errors import NotFound
 from servicekit.ids import uuid7
 from servicekit.jobs import queue as jobs
 from synckit.connections import ConnectionColumns
+from synckit.hints import Hints
 from synckit.records import parse_id
 from synckit.sentences import ASKING
 
@@ -93,6 +94,8 @@ class Refreshes:
     record_of: RecordOf
     looks_again: str
     """The sentence about a record that waits for another look."""
+    hints: Hints | None = None
+    """Planning Center's notices that wait for rows, if the product gets any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,8 @@ async def request(
         # Written as SQL, because SQLAlchemy's select would add both names to FROM, as a cross join.
         "reasons": literal_column(f"ARRAY(SELECT DISTINCT unnest({table}.reasons || excluded.reasons))"),
         "requested_at": statement.excluded.requested_at,
+        # A new request is a new reason to look, not one more attempt for the old one.
+        "tries": 0,
         "urgent": rows.urgent | statement.excluded.urgent,
         "not_before": func.least(rows.not_before, statement.excluded.not_before),
     }
@@ -220,7 +225,7 @@ async def resume_waiting(session: AsyncSession, refreshes: Refreshes, organizati
 
 
 async def end(session: AsyncSession, refreshes: Refreshes, organization_id: str, done: Done, now: datetime) -> None:
-    """End all queued rows, because their connection has ended."""
+    """End all queued rows, because their connection has ended. `hints.answer_left` answers their hints."""
     rows = refreshes.rows
     await session.execute(
         update(rows)

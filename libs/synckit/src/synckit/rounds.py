@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from servicekit.db.sessions import Sessions
 from servicekit.loops import Loop
 from servicekit.runtime import Runtime
-from synckit import refreshes, retention, runs
+from synckit import hints, refreshes, retention, runs
 from synckit.product import Product
 from synckit.refreshes import Refreshes
 from synckit.resources import SyncResources
@@ -38,6 +38,10 @@ def rounds_of(product: Product[Any, Any], changes: type[ChangeColumns], single: 
     async def close_abandoned(runtime: Runtime, _: SyncResources) -> None:
         await until_none(runtime.sessions, runs.ABANDONED_AT_ONCE, lambda session: runs.end_abandoned(session, product))
 
+    async def answer_hints(runtime: Runtime, resources: SyncResources) -> None:
+        now = resources.clock.now()
+        await until_none(runtime.sessions, hints.AT_ONCE, lambda session: hints.answer_left(session, single, now))
+
     async def forget_refreshes(runtime: Runtime, resources: SyncResources) -> None:
         await refreshes.forget_old(runtime.sessions, single, resources.clock.now())
 
@@ -47,6 +51,7 @@ def rounds_of(product: Product[Any, Any], changes: type[ChangeColumns], single: 
 
     return [
         Loop("refreshes", start_refreshes, every=2, longest_round=ROUND_SECONDS),
+        Loop("hints of ended refreshes", answer_hints, every=5, longest_round=ROUND_SECONDS),
         Loop("old refreshes", forget_refreshes, every=600),
         Loop("old syncs", forget_syncs, every=300),
         Loop("abandoned runs", close_abandoned, every=15, longest_round=ROUND_SECONDS),

@@ -17,6 +17,8 @@ PLAN_MOVED: Final = (
     "The plan has changed since it was shown to you, so nothing was started. Reload the page, look at the plan and "
     "answer again."
 )
+RECORD_IS_GONE: Final = "Not read: what was kept about this record here has been deleted."
+"""The answer to a notice whose refresh is no more."""
 _LIMIT: Final = "Planning Center allows"
 
 

@@ -24,7 +24,9 @@ from people_sync.api import (
 )
 from people_sync.config import Settings
 from people_sync.messaging.connections import connections
+from people_sync.messaging.deliveries import deliveries
 from people_sync.messaging.resolutions import resolutions
+from people_sync.messaging.subscriptions import subscriptions
 from people_sync.resources import open_resources
 from people_sync.storage.runs import RUNS
 from people_sync.storage.sync_tables import Change
@@ -64,7 +66,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
                 syncs,
             )
         ],
-        subscribers=[connections, resolutions],
+        subscribers=[connections, resolutions, deliveries, subscriptions],
         workers=[
             service.worker(RUNS.job, carry_out, urgent_slots=1),
             service.worker(REFRESHES.job, work_off, urgent_slots=1),
@@ -74,6 +76,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
             *rounds_of(RUNS, Change, REFRESHES),
             Loop("schedule", rounds.start_due, every=15, longest_round=ROUND_SECONDS),
             Loop("proofs", rounds.prove_due, every=15, longest_round=ROUND_SECONDS),
+            Loop("gaps", rounds.close_gaps, every=5, longest_round=ROUND_SECONDS),
             Loop("decisions", rounds.queue_decisions, every=10),
             Loop("old answers", rounds.forget_answers, every=600),
             Loop("unanswered plans", rounds.end_unanswered, every=15, longest_round=ROUND_SECONDS),

@@ -8,6 +8,7 @@ record; no reader raises for what an answer holds.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
@@ -16,7 +17,7 @@ import orjson
 from contracts.http.people import LARGEST_FAMILY
 from pco_client.client import PlanningCenter
 from pco_client.errors import UnexpectedAnswer
-from pco_client.jsonapi import Identifier, Included, Page, Resource
+from pco_client.jsonapi import Document, Identifier, Included, Page, Resource
 from pco_client.query import Query
 from people_sync.domain.canonical import email_key, name_key
 from people_sync.domain.planning_center import (
@@ -121,6 +122,17 @@ def fingerprint_of(row: Resource, included: Included) -> bytes | None:
 def is_id(pco_id: str) -> bool:
     """Whether an id has the form of Planning Center's ids, so that a record can be asked for by it."""
     return _ID.fullmatch(pco_id) is not None
+
+
+def times_of_read(document: Document) -> dict[tuple[str, str], datetime | None]:
+    """`updated_at` of the record and each record included with it, by type and id; None if it does not say.
+
+    Households come with a person, but their state is read at their own address.
+    """
+    included = (
+        [] if document.data.type == "Household" else [one for one in document.included if one.type != "Household"]
+    )
+    return {(one.type, one.id): times_of({RECORD: one.attributes}).get(RECORD) for one in (document.data, *included)}
 
 
 def stored_id(row: Resource) -> str:

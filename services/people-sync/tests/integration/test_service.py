@@ -7,12 +7,9 @@ from contracts.values import PEOPLE_SYNC
 from people_sync.storage.tables import Base
 from servicekit.testing import assert_migrated, assert_wiring
 
-NOT_YET = ("webhooks.subscription.v1", "webhooks.delivery.v1")
-"""Their producers come with later issues."""
-
 
 def test_the_service_is_wired_as_registered(app: FastAPI) -> None:
-    assert_wiring(app, PEOPLE_SYNC, not_yet=NOT_YET)
+    assert_wiring(app, PEOPLE_SYNC)
 
 
 async def test_the_migrations_make_the_tables(database: str) -> None:

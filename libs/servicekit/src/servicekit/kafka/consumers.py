@@ -17,7 +17,7 @@ from servicekit.http.health import NotReady
 from servicekit.kafka.attempts import Attempts
 from servicekit.kafka.inbox import set_aside
 from servicekit.kafka.rejections import Guard, UnknownType
-from servicekit.kafka.subscriptions import Subscription, make_broker
+from servicekit.kafka.subscriptions import Subscription, make_broker, tell_rejected
 from servicekit.runtime import Runtime
 
 REBALANCE_SECONDS = 10.0
@@ -54,6 +54,7 @@ class Consumers:
                 partial(ping_postgres, runtime.engine),
                 None if subscription.broadcast else Attempts(runtime.sessions, subscription.group),
                 None if subscription.broadcast else partial(self._set_aside, subscription.group),
+                partial(tell_rejected, subscription, runtime, resources) if subscription.on_rejected else None,
             )
             for subscription in subscriptions
         }

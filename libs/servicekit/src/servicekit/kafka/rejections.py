@@ -52,6 +52,19 @@ log = structlog.get_logger(__name__)
 _KEPT_HEADERS = ("ce_id", "ce_type", "ce_source", "ce_time", "ce_correlationid")
 
 
+def plain_cause(error: Exception) -> str:
+    """Why a message was rejected, in words: the same text for the same cause, and none of the message's values."""
+    if isinstance(error, HandlerTimedOut):
+        return "Handling it did not end in time, several times."
+    if isinstance(error, ProcessDied):
+        return "The process that handled it ended unexpectedly, several times."
+    if isinstance(error, PermanentError | ValueError):
+        return f"It is not in the agreed form ({type(error).__qualname__})."
+    if is_transient(error) or is_outage(error):
+        return f"What it needs did not work, several times ({type(error).__qualname__})."
+    return f"Handling it failed unexpectedly ({type(error).__qualname__})."
+
+
 class Rejections:
     """Counts a group's rejected messages, and decides when the group must stop until a human has looked.
 
@@ -147,10 +160,12 @@ class Guard:
         answers: Callable[[], Awaitable[object]] | None = None,
         attempts: Attempts | None = None,
         set_aside: Callable[[ConsumerRecord[Any, Any], UnknownType], Awaitable[object]] | None = None,
+        tell: Callable[[ConsumerRecord[Any, Any], str], Awaitable[object]] | None = None,
     ) -> None:
         """answers: raises if PostgreSQL does not answer. attempts: None for a broadcast, which always starts at "now".
 
-        set_aside: stores a message of an unknown type; None for a broadcast, which ignores it.
+        set_aside: stores a message of an unknown type; None for a broadcast, which ignores it. tell: called with each
+        message that went to the dead letters, and the plain cause.
         """
         self.rejections = Rejections(group)
         self.group = group
@@ -164,6 +179,7 @@ class Guard:
         self._producer = producer
         self._answers = answers
         self._set_aside = set_aside
+        self._tell = tell
         self._strangers: set[str] = set()
         self._waiting: dict[Pending, tuple[float, str]] = {}
         """Start of each message's wait, and the kind of the error."""
@@ -306,6 +322,7 @@ class Guard:
             return
         async with self._rejecting:  # one at a time, or concurrent rejections could exceed the limit
             if await self._has_letter(record):
+                await self._tell_of(record, error)
                 self.outcome("duplicate")
                 return
             replayed = any(name == REPLAYS for name, _ in record.headers)  # its operator knows
@@ -323,8 +340,23 @@ class Guard:
             await self._note_letter(record)
             if not replayed:
                 self.rejections.count(rejected=True, organization=_organization(record))
+        await self._tell_of(record, error)
         self.outcome("dead_letter")
         log.error("message rejected", group=self.group, attempts=attempts, **where, exc_info=error)
+
+    async def _tell_of(self, record: ConsumerRecord[Any, Any], error: Exception) -> None:
+        """Tell of the dead letter. NotRejected if that fails: it is told again, and the letter is not repeated."""
+        if self._tell is None:
+            return
+        try:
+            async with asyncio.timeout(HANDLER_SECONDS):
+                await self._tell(record, plain_cause(error))
+        except Exception as failure:
+            if is_transient(failure) or is_outage(failure) or isinstance(failure, TimeoutError):
+                log.warning("a dead letter could not be told of", group=self.group, exc_info=failure)
+                raise NotRejected from failure
+            # A defect of the handler must not keep the group at this message for ever.
+            log.exception("a dead letter could not be told of", group=self.group)
 
     async def _has_letter(self, record: ConsumerRecord[Any, Any]) -> bool:
         """Whether the dead letter was sent before a crash that kept the offset from being committed."""

@@ -8,7 +8,7 @@ letters.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
@@ -45,6 +45,8 @@ BatchHandler = Callable[[Sequence["Fact[Any]"], AsyncSession, Any], Awaitable[No
 """`async def on_x(facts: Sequence[Fact[X]], session: AsyncSession, resources: Resources)`: one transaction for all."""
 TombstoneHandler = Callable[[str, AsyncSession, Any], Awaitable[None]]
 """`async def on_forgotten(key: str, session: AsyncSession, resources: Resources)`."""
+RejectedHandler = Callable[["Event | None", str, AsyncSession, Any], Awaitable[None]]
+"""`async def on_rejected(event: Event | None, cause: str, session: AsyncSession, resources: Resources)`."""
 BroadcastHandler = Callable[[Any, "EventHeaders", Any], Awaitable[None]]
 """`async def on_fact(event: Event, headers: EventHeaders, resources: Resources)`."""
 
@@ -149,6 +151,7 @@ class Subscription:
     group: str
     handlers: Mapping[type[Event], Handler | BroadcastHandler | Together]
     on_tombstone: TombstoneHandler | None = None
+    on_rejected: RejectedHandler | None = None
     broadcast: bool = False
     gap: Gap | None = None
     after_loss: str = ""
@@ -162,12 +165,16 @@ def subscribe(
     handlers: Mapping[type[Event], Handler | Together],
     after_loss: str,
     on_tombstone: TombstoneHandler | None = None,
+    on_rejected: RejectedHandler | None = None,
 ) -> Subscription:
     """A shared group `<service>.<purpose>`, from earliest: every message has its effect once per service.
 
     Messages of one key are handled in order, other keys in parallel, and several in one transaction if the handler is
     `Together`. Types of the topic that are not in `handlers` are skipped. A type unknown to the topic is set aside
     until a version of the service knows it.
+    on_rejected: called in a transaction of its own once a message has gone to the dead letters, also after deaths and
+    time-outs; again after a crash in between. event: None if it cannot be decoded. cause: the plain reason, the same
+    text for the same cause.
     after_loss: logged for operators if messages were gone before the group read them, by retention or with a recreated
     topic. It names the commands by which the owner republishes its state, or says why none is needed.
     ValueError, at import, if the registry does not allow the subscription.
@@ -176,7 +183,7 @@ def subscribe(
     service = group.partition(".")[0]
     if "." not in group or service not in known.consumers:
         raise ValueError(f"{group} is not <service>.<purpose> of a consumer of {topic}: {', '.join(known.consumers)}")
-    return Subscription(known, service, group, handlers, on_tombstone, after_loss=after_loss)
+    return Subscription(known, service, group, handlers, on_tombstone, on_rejected, after_loss=after_loss)
 
 
 def subscribe_broadcast(
@@ -224,6 +231,20 @@ async def _untouched(message: Any) -> KafkaMessage:
 
 async def _raw(message: StreamMessage[Any]) -> Any:
     return message.raw_message
+
+
+async def tell_rejected(
+    subscription: Subscription, runtime: Runtime, resources: Any, record: ConsumerRecord[Any, Any], cause: str
+) -> None:
+    """Call `on_rejected` for a message. Raises what it raises."""
+    assert subscription.on_rejected is not None
+    try:
+        received = read(subscription.topic, record)
+    except (PermanentError, ValueError):  # the same that made it a dead letter
+        received = None
+    with _following(received.headers, subscription.topic) if received else nullcontext():
+        async with runtime.sessions.begin() as session:
+            await subscription.on_rejected(received.event if received else None, cause, session, resources)
 
 
 def _headers(record: ConsumerRecord[Any, Any]) -> dict[str, str]:

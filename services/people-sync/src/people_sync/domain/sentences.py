@@ -405,6 +405,7 @@ UNDO_STOPPED: Final = "Stopped safely. What was put back stays; everything else 
 UNDO_EXPIRED: Final = (
     "Nobody approved this within a day, so nothing was put back. Undo again to see what would be put back now."
 )
+NEITHER_THERE_NOR_HERE: Final = "Neither in Planning Center nor here, so there is nothing to do."
 OTHERS_SYNCED: Final = "The other fields that differed were synced."
 """Added for a record in conflict of which other fields were written."""
 OTHERS_TAKEN: Final = "Planning Center took everything else that was sent."

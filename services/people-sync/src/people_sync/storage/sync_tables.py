@@ -19,6 +19,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from people_sync.storage.tables import Base
 from synckit.creations import CreationColumns, creation_key
+from synckit.gaps import GapColumns, gap_indexes
+from synckit.hints import HintColumns, hint_indexes
 from synckit.refreshes import RefreshColumns, refresh_indexes
 from synckit.tables import ChangeColumns, RunColumns, change_indexes, run_indexes
 
@@ -224,11 +226,28 @@ class Refresh(RefreshColumns, Base):
     """A record to sync by itself.
 
     Reasons: `asked` at a screen, `answered` a held match, `decided` a conflict, `undone` a change, `joined` with
-    another; left by a run: `incomplete` read, `unanswered` request, `stray`.
+    another; `hinted` by Planning Center; left by a run: `incomplete` read, `unanswered` request, `stray`.
     """
 
     __tablename__ = "refresh"
     __table_args__ = refresh_indexes()
+
+
+class Hint(HintColumns, Base):
+    """A notice of Planning Center that waits for a refresh."""
+
+    __tablename__ = "hint"
+    __table_args__ = hint_indexes()
+
+    removed_id: Mapped[str | None]
+    """For a merger: the person removed. The log of mergers must name them before the hint is answered."""
+
+
+class Gap(GapColumns, Base):
+    """A window whose changes have to be read again, because notices were lost."""
+
+    __tablename__ = "gap"
+    __table_args__ = gap_indexes()
 
 
 class HeldMatch(Base):

@@ -9,20 +9,24 @@ from sqlalchemy import exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.people import RecordSync
-from contracts.values import FAMILY, MEMBER
+from contracts.values import FAMILY, MEMBER, PEOPLE_SYNC
+from people_sync.domain.hints import OUTCOMES
 from people_sync.domain.sentences import LATER, LEFT_OUT, LOOKS_AGAIN
 from people_sync.storage import remote
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.strays import STRAY, record_kind, unsettled
-from people_sync.storage.sync_tables import Change, Creation, Refresh, Remote
+from people_sync.storage.sync_tables import Change, Creation, Hint, Refresh, Remote
 from people_sync.storage.tables import Connection, Family, Link, Member
 from servicekit.errors import Conflict, NotFound
 from synckit import refreshes
+from synckit.hints import Hints
 from synckit.records import parse_id
 from synckit.refreshes import KEPT, RefreshColumns, Refreshes, request, wake
 
 INCOMPLETE: Final = "incomplete"
 UNANSWERED: Final = "unanswered"
+HINTED: Final = "hinted"
+"""Reasons."""
 MOST_OF_A_RUN: Final = 500
 """Maximum records of each reason that one run leaves to refreshes; further ones wait for the next run."""
 
@@ -32,12 +36,14 @@ async def _linked(session: AsyncSession, owner: Mapping[str, str], kind: str, pc
     return found
 
 
+HINTS: Final = Hints(rows=Hint, by=PEOPLE_SYNC, outcomes=OUTCOMES)
 REFRESHES: Final = Refreshes(
     rows=Refresh,
     job="people.refresh",
     connections=Connection,
     record_of=_linked,
     looks_again=LOOKS_AGAIN,
+    hints=HINTS,
 )
 
 

@@ -1,7 +1,7 @@
 """Periodic work."""
 
 from people_sync.resources import Resources
-from people_sync.usecases import decisions, held_bulk, runs
+from people_sync.usecases import decisions, gaps, held_bulk, runs
 from servicekit.runtime import Runtime
 from synckit.rounds import until_none
 from synckit.runs import DUE_AT_ONCE
@@ -15,6 +15,11 @@ async def start_due(runtime: Runtime, _: Resources) -> None:
 async def prove_due(runtime: Runtime, resources: Resources) -> None:
     """Start the due nightly comparisons."""
     await until_none(runtime.sessions, DUE_AT_ONCE, lambda session: runs.prove_due(session, resources.clock.now()))
+
+
+async def close_gaps(runtime: Runtime, resources: Resources) -> None:
+    """Read again what may have changed while notices were lost."""
+    await until_none(runtime.sessions, DUE_AT_ONCE, lambda session: gaps.close_due(session, resources.clock.now()))
 
 
 async def end_unanswered(runtime: Runtime, resources: Resources) -> None:

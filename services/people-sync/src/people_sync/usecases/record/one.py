@@ -21,6 +21,7 @@ from people_sync.domain.sentences import (
     LATER,
     LINKED,
     MERGED,
+    NEITHER_THERE_NOR_HERE,
     OTHERS_SYNCED,
     OUTCOMES,
     UNCHANGED,
@@ -68,6 +69,8 @@ class Synced:
     """Further sentences for the reader."""
     exact: str | None = None
     """Replaces the outcome's default sentence."""
+    read: Read | None = None
+    """The read that the outcome rests on, if it was one of the record itself."""
 
     def __str__(self) -> str:
         """The outcome in words."""
@@ -85,10 +88,11 @@ async def sync_member(writer: Writer, member_id: UUID) -> Synced:
         return replace(end, more=[*said, *end.more])
 
 
-async def sync_family(writer: Writer, family_id: UUID, *, people: bool = True) -> Synced:
+async def sync_family(writer: Writer, family_id: UUID, *, people: bool = True, strangers: bool | None = None) -> Synced:
     """Sync one family: first its people on both sides, then the family itself.
 
     A failure of one person becomes a sentence and does not stop the others. `people`: whether to sync people too.
+    `strangers`: whether to sync those of the household whom no member here is linked to; as `people` by default.
     Raises as `sync_member` does for the family itself, and NotYet if one of its people must be synced again.
     """
     async with writer.job.sessions() as session:
@@ -110,7 +114,7 @@ async def sync_family(writer: Writer, family_id: UUID, *, people: bool = True) -
         found = None
         if link is not None and link.state != "gone":
             found = await read(writer, FAMILY, link.pco_id)
-            if people and not again:
+            if (people if strangers is None else strangers) and not again:
                 # Linked people come first: a stranger may be one of them, added there again after being deleted.
                 for pco_id in await _strangers_of(writer, found):
                     async with _of_family(writer, f"Person {pco_id}", problems, again):
@@ -140,10 +144,39 @@ async def _of_family(writer: Writer, name: str, problems: list[str], again: list
         problems.append(f"{name}: {OUTCOMES[LATER]}")
 
 
-async def sync_stranger(writer: Writer, pco_id: str) -> str:
-    """Match, hold or add an unlinked person in Planning Center; gives the outcome."""
-    plan = await _take_over(writer, MEMBER, pco_id)
-    return UNCHANGED if plan is None else plan.outcome
+async def sync_stranger(writer: Writer, pco_id: str) -> Synced:
+    """Match, hold or add an unlinked person in Planning Center."""
+    return await _sync_stranger(writer, await read(writer, MEMBER, pco_id))
+
+
+async def sync_strange_household(writer: Writer, pco_id: str) -> Synced:
+    """Match or add an unlinked household in Planning Center, after those of its people whom no member is linked to.
+
+    A failure of one person becomes a sentence. Raises as `sync_family` does.
+    """
+    found = await read(writer, FAMILY, pco_id)
+    problems: list[str] = []
+    again: list[datetime] = []
+    for person_id in await _strangers_of(writer, found):
+        async with _of_family(writer, f"Person {person_id}", problems, again):
+            await sync_stranger(writer, person_id)
+    end = await _sync_stranger(writer, found)
+    if again:
+        raise NotYet(max(again), so_far=end.outcome)
+    return replace(end, more=problems)
+
+
+async def _sync_stranger(writer: Writer, found: Read) -> Synced:
+    if found.document is None:
+        async with writer.transaction() as session:
+            # As in a run: the mirror must not show for ever who was never linked and is gone.
+            long_ago = found.read_at - writer.resources.horizon
+            await remote.not_shown(session, writer.owner, found.kind, found.pco_id, long_ago)
+        return Synced(UNCHANGED, exact=NEITHER_THERE_NOR_HERE, read=found)
+    plan = await _take_over(writer, found.kind, found.pco_id, None, found)
+    if plan is None:
+        return Synced(UNCHANGED, read=found)
+    return Synced(plan.outcome, exact=plan.sentence or None, read=found)
 
 
 async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None = None) -> Synced:
@@ -168,7 +201,7 @@ async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None =
         written = await write_family(writer, record_id)
     outcome = together(outcome, written)
     told = plan is not None and OTHERS_SYNCED in (plan.sentence or "")
-    return Synced(outcome, [OTHERS_SYNCED] if told and outcome == CONFLICT else [])
+    return Synced(outcome, [OTHERS_SYNCED] if told and outcome == CONFLICT else [], read=found)
 
 
 async def _ended(writer: Writer, link: Link) -> Synced | None:

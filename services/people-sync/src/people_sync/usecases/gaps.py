@@ -1,0 +1,73 @@
+"""Windows in which notices of Planning Center were lost: a run reads again what may have changed in them.
+
+A gap is closed by a run that began after it: a full one after lost notices, because only that finds who was deleted
+there; an incremental one for what changed before there were subscriptions.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import PEOPLE, PEOPLE_SYNC
+from people_sync.storage.runs import IS_SYNC, RUNS
+from people_sync.storage.sync_tables import Gap, Run
+from people_sync.storage.tables import Connection
+from people_sync.usecases import runs
+from synckit import gaps
+from synckit.gaps import FIRST_SYNC, SUBSCRIBED, GapColumns, Gaps
+from synckit.runs import open_run
+
+GAPS: Final = Gaps(rows=Gap, connections=Connection, product=PEOPLE, by=PEOPLE_SYNC)
+NOTICES: Final = "change_notices"
+"""Trigger of such a run."""
+_SOON: Final = timedelta(seconds=5)
+_AGAIN: Final = timedelta(minutes=15)
+"""From a run to the next one, if the former did not end well."""
+_READ_AGAIN: Final = "A sync has read everybody in Planning Center again, and with that what changed in this time."
+_FIRST: Final = "Nobody is synced yet, so nothing was missed: the first sync reads everybody."
+
+
+async def close_due(session: AsyncSession, now: datetime) -> int:
+    """Close gaps that were read again, and start runs for others. Returns the number of organizations."""
+    due = await gaps.due(session, GAPS, now)
+    for organization_id in sorted(due):
+        await _of_organization(session, organization_id, due[organization_id], now)
+    return len(due)
+
+
+async def _of_organization(session: AsyncSession, organization_id: str, those: list[GapColumns], now: datetime) -> None:
+    connection = await session.get_one(Connection, organization_id)
+    run = await open_run(session, RUNS, organization_id)
+    if not connection.mirrored and run is None:
+        await gaps.close(session, GAPS, {gap.gap_id: (gap, None) for gap in those}, _FIRST, now)
+        return
+    left: list[GapColumns] = []
+    closed: dict[str, tuple[GapColumns, str | None]] = {}
+    for gap in those:
+        read = await _read_by(session, gap)
+        if read is None:
+            left.append(gap)
+        else:
+            closed[gap.gap_id] = (gap, str(read.id))
+    await gaps.close(session, GAPS, closed, _READ_AGAIN, now)
+    untried = [gap for gap in left if gap.tried_at is None or gap.tried_at < now - _AGAIN]
+    if run is None and untried:
+        kind = "full" if any(_reads_everybody(gap) for gap in untried) else "incremental"
+        await runs.start(session, organization_id, kind, NOTICES)
+        gaps.later(untried, now + _SOON, tried_at=now)
+    gaps.later(left, now + _SOON)
+
+
+def _reads_everybody(gap: GapColumns) -> bool:
+    return gap.gap_id not in {SUBSCRIBED, FIRST_SYNC}
+
+
+async def _read_by(session: AsyncSession, gap: GapColumns) -> Run | None:
+    """A run that began after the window, and has ended well."""
+    of_organization = Run.organization_id == gap.organization_id
+    after = (Run.created_at >= max(gap.until, gap.noted_at), Run.state == "done", IS_SYNC)
+    query = select(Run).where(of_organization, *after, *((Run.kind == "full",) if _reads_everybody(gap) else ()))
+    found: Run | None = await session.scalar(query.order_by(Run.created_at, Run.id).limit(1))
+    return found

@@ -1,0 +1,142 @@
+"""Notices of Planning Center: each asks for a refresh of the records that it names, and is answered when that ends."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.events.webhooks_delivery_v1 import WebhookReceived
+from contracts.values import FAMILY, MEMBER
+from people_sync.domain.hints import (
+    CONTACTS,
+    ERASED,
+    FIRST_SYNC_READS,
+    Concerned,
+    Known,
+    concerned,
+    why_ignored,
+)
+from people_sync.storage.erased import erased_there
+from people_sync.storage.tables import Connection, Link
+from people_sync.usecases.gaps import GAPS
+from people_sync.usecases.refreshes import HINTED, HINTS, REFRESHES
+from servicekit.kafka.outbox import Outgoing, append_outgoing, outgoing
+from servicekit.kafka.subscriptions import Fact
+from synckit import gaps, hints
+from synckit.among import among
+from synckit.refreshes import request, wake
+
+_Facts = Sequence[Fact[WebhookReceived]]
+_WORKING: Final = "connected"
+
+
+async def take(session: AsyncSession, facts: _Facts, now: datetime) -> None:
+    """Queue refreshes for these notices, and answer those that need none."""
+    by_organization: dict[str, list[Fact[WebhookReceived]]] = {}
+    for fact in facts:
+        by_organization.setdefault(fact.event.organization_id, []).append(fact)
+    answers: list[Outgoing] = []
+    for organization_id in sorted(by_organization):
+        answers += await _of_organization(session, organization_id, by_organization[organization_id], now)
+    await append_outgoing(session, answers)
+
+
+async def _of_organization(session: AsyncSession, organization_id: str, facts: _Facts, now: datetime) -> list[Outgoing]:
+    connection = await session.get(Connection, organization_id)
+    if any(why_ignored(fact.event, _known(connection)) is None for fact in facts):
+        assert connection is not None
+        if connection.state == _WORKING:
+            await wake(session, REFRESHES, organization_id)
+        # The connection cannot end before this transaction does: its end ends all queued refreshes.
+        query = select(Connection).where(Connection.organization_id == organization_id).with_for_update(read=True)
+        connection = await session.scalar(query.execution_options(populate_existing=True))
+    known = _known(connection)
+    said = {fact.headers.id: why_ignored(fact.event, known) for fact in facts}
+    if FIRST_SYNC_READS in said.values():
+        assert known is not None
+        await gaps.during_first_sync(session, GAPS, organization_id, known.generation, now)
+    answers = [(fact, sentence) for fact in facts if (sentence := said[fact.headers.id])]
+    left = [fact for fact in facts if not said[fact.headers.id]]
+    if left:
+        assert connection is not None
+        owner = {"organization_id": organization_id, "pco_organization_id": connection.pco_organization_id}
+        answers += await _request(session, owner, left, now)
+    told: list[Outgoing] = []
+    for fact, sentence in answers:
+        with fact.flow():
+            told += outgoing(session, hints.ignored(HINTS, fact.event, sentence, now))
+    return told
+
+
+def _known(connection: Connection | None) -> Known | None:
+    return None if connection is None else Known(connection.state, connection.generation, connection.mirrored)
+
+
+async def _request(
+    session: AsyncSession, owner: Mapping[str, str], facts: _Facts, now: datetime
+) -> list[tuple[Fact[WebhookReceived], str]]:
+    """Request refreshes. Gives the notices that need none, with the reason."""
+    owners = await _owners(session, owner, facts)
+    erased = (await erased_there(session, owner)).people
+    asking: list[tuple[Concerned, Fact[WebhookReceived]]] = []
+    answers: list[tuple[Fact[WebhookReceived], str]] = []
+    for fact in facts:
+        found = concerned(fact.event, owners.get((fact.event.resource_type, fact.event.resource_id), ()))
+        if isinstance(found, str):
+            answers.append((fact, found))
+            continue
+        left = [one for one in found if one.kind == FAMILY or one.pco_id not in erased]
+        asking += [(one, fact) for one in left]
+        if not left:
+            answers.append((fact, ERASED))
+    records = await _records(session, owner, {one for one, _ in asking})
+    rows: dict[Concerned, UUID] = {}
+    # In one order, because another transaction may request the same records.
+    for one in sorted({one for one, _ in asking}, key=lambda one: (one.kind, one.pco_id)):
+        row = await request(
+            session,
+            REFRESHES,
+            owner,
+            one.kind,
+            record_id=records.get(one),
+            pco_id=one.pco_id,
+            reason=HINTED,
+            urgent=False,
+            now=now,
+            woken=True,
+        )
+        rows[one] = row.id
+    await hints.note(
+        session,
+        HINTS,
+        [hints.columns_of(fact.event, rows[one]) | {"removed_id": fact.event.merged_person_id} for one, fact in asking],
+    )
+    return answers
+
+
+async def _owners(session: AsyncSession, owner: Mapping[str, str], facts: _Facts) -> dict[tuple[str, str], list[str]]:
+    """People, by contact, of notices that do not say whose contact it was."""
+    unsaid = {
+        (fact.event.resource_type, fact.event.resource_id)
+        for fact in facts
+        if fact.event.resource_type in CONTACTS and not fact.event.person_id
+    }
+    if not unsaid:
+        return {}
+    known = [Link.contacts[CONTACTS[type_]].astext == id_ for type_, id_ in sorted(unsaid)]
+    found: dict[tuple[str, str], list[str]] = {}
+    for link in await session.scalars(select(Link).filter_by(**owner, kind=MEMBER).where(or_(*known))):
+        for type_, name in CONTACTS.items():
+            if (key := (type_, str(link.contacts.get(name)))) in unsaid:
+                found.setdefault(key, []).append(link.pco_id)
+    return found
+
+
+async def _records(session: AsyncSession, owner: Mapping[str, str], those: set[Concerned]) -> dict[Concerned, UUID]:
+    """Our records of these."""
+    found = select(Link.kind, Link.pco_id, Link.record_id).filter_by(**owner)
+    found = found.where(Link.kind.in_([MEMBER, FAMILY]), among(Link.pco_id, {one.pco_id for one in those}))
+    return {Concerned(kind, pco_id): record_id for kind, pco_id, record_id in await session.execute(found)}
