@@ -8,7 +8,9 @@ import httpx
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from fastapi import FastAPI
+from cryptography.fernet import Fernet
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy import select
 
 from contracts.events.auth_connection_v1 import (
@@ -19,8 +21,10 @@ from contracts.events.auth_connection_v1 import (
 )
 from contracts.events.webhooks_subscription_v1 import SubscriptionsRemoved
 from contracts.values import AUTH_SERVICE
+from servicekit.clock import SystemClock
 from servicekit.testing import assert_migrated, assert_wiring, eventually, serve
 from servicekit.testing.facts import send
+from servicekit.vault import Vault
 from webhook_gateway.storage.tables import Base, Connection
 from webhook_gateway.usecases import connections
 
@@ -48,7 +52,13 @@ async def app(make_gateway: Any) -> FastAPI:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def gateway(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+async def gateway(app: FastAPI, owner: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Auth-service has no grant, so nothing is asked of Planning Center."""
+
+    async def nothing_to_lend(_: Request) -> Response:
+        return JSONResponse({}, 409)
+
+    owner.answer = nothing_to_lend
     async with serve(app, within=60) as client:
         yield client
 
@@ -84,6 +94,12 @@ async def test_a_closing_connection_is_answered_once(app: FastAPI, kafka_server:
         await send(producer, closing, AUTH_SERVICE, event_id=event_id)
         await send(producer, closing, AUTH_SERVICE, event_id=event_id)  # the same message twice
         await send(producer, closing, AUTH_SERVICE)  # replayed under another id
+
+        async def is_answered() -> bool:
+            found = await stored(app, organization)
+            return found is not None and found.subscriptions_version > 0
+
+        await eventually(is_answered)
         await send(producer, fact(ConnectionRevoked, organization, 3, "disconnected"), AUTH_SERVICE)
 
         async def is_disconnected() -> bool:
@@ -103,13 +119,14 @@ async def test_a_closing_connection_is_answered_once(app: FastAPI, kafka_server:
 
 async def test_an_older_state_changes_nothing(app: FastAPI) -> None:
     organization = f"org-{uuid4()}"
+    settings, vault, clock = app.state.runtime.settings, Vault([Fernet.generate_key().decode()]), SystemClock()
     sessions = app.state.runtime.sessions
-    async with sessions.begin() as session:
-        await connections.connection_changed(session, fact(ConnectionRevoked, organization, 5, "disconnected"))
-    async with sessions.begin() as session:
-        late = fact(ConnectionClosing, organization, 4, "closing")
-        assert await connections.connection_changed(session, late) is None
-        await connections.remove_subscriptions(session, late)
+    for state in (
+        fact(ConnectionRevoked, organization, 5, "disconnected"),
+        fact(ConnectionClosing, organization, 4, "closing"),
+    ):
+        async with sessions.begin() as session:
+            await connections.connection_changed(session, state, settings, vault, clock)
     found = await stored(app, organization)
     assert found is not None
     assert (found.state, found.version, found.subscriptions_version) == ("disconnected", 5, 0)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import func, select, true, update
+from sqlalchemy import ARRAY, Text, func, literal, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from synckit.among import among
@@ -96,7 +96,7 @@ async def last_received(session: AsyncSession, organization_id: str, names: Coll
     """When the newest delivery of each name came in; names without one are left out."""
     if not names:
         return {}
-    name = func.unnest(list(names)).table_valued("name").alias("wanted")
+    name = func.unnest(literal(list(names), ARRAY(Text))).table_valued("name").alias("wanted")
     newest = (
         select(Delivery.received_at)
         .where(Delivery.organization_id == organization_id, Delivery.name == name.c.name)

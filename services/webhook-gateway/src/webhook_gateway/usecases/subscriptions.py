@@ -132,11 +132,13 @@ async def _some_due(session: AsyncSession, settings: Settings, now: datetime) ->
     those = [(key.organization_id, key.product, key.generation) for key in keys]
     connected = select(*columns).where(Connection.state == _CONNECTED, tuple_(*columns).in_(those))
     present = {(row.organization_id, row.product, row.generation) for row in await session.execute(connected)}
+    wanted = [key for key in keys if (key.organization_id, key.product, key.generation) in present]
     for key in keys:
-        if (key.organization_id, key.product, key.generation) not in present:
-            key.due_at = None  # the next ConnectionAuthorized brings a key of its own
-            continue
+        key.due_at = None  # without its connection, until the next ConnectionAuthorized brings a key of its own
+    for key in wanted:
         key.due_at = next_verification(key.organization_id, key.product, settings.verified_every, now)
+    await session.flush()
+    for key in wanted:
         await jobs.enqueue(session, kind_of(key.product), key.organization_id)
     return len(keys)
 
