@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, inspect, or_, select
+from sqlalchemy import BigInteger, Index, func, or_, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -215,19 +215,7 @@ def _together(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 async def named_by(session: AsyncSession, hints: Hints, refresh_id: UUID) -> list[Named]:
     """The resources that a row's hints name, each once."""
     rows = hints.rows
-    table = inspect(rows).local_table
-    columns = (table.c.resource_type, table.c.resource_id, table.c.name, table.c.event_time, table.c.received_at)
-    # Of the hints about one change of one kind, the newest one counts.
-    newest = (
-        select(*columns)
-        .where(table.c.refresh_id == refresh_id)
-        .distinct(table.c.resource_type, table.c.resource_id, table.c.name)
-        .order_by(
-            table.c.resource_type,
-            table.c.resource_id,
-            table.c.name,
-            table.c.event_time.desc().nulls_last(),
-            table.c.received_at.desc(),
-        )
-    )
+    about = (rows.resource_type, rows.resource_id, rows.name)
+    newest = select(*about, func.max(rows.event_time), func.max(rows.received_at))
+    newest = newest.where(rows.refresh_id == refresh_id).group_by(*about)
     return [Named(*row) for row in await session.execute(newest)]

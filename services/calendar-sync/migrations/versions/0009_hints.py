@@ -1,6 +1,5 @@
 """Notices of Planning Center: those that wait for the sync of an event, and windows in which some were lost."""
 
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -40,3 +39,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("organization_id", "gap_id", name=op.f("pk_gap")),
     )
     op.create_index("ix_gap_open", "gap", ["look_at"], postgresql_where=sa.text("closed_at IS NULL"))
+    op.add_column("calendar_connection", sa.Column("checked_from", sa.DateTime(timezone=True)))

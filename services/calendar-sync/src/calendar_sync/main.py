@@ -7,6 +7,8 @@ from fastapi import FastAPI
 from calendar_sync.api import bulk, events, feed, files, links, occurrences, runs, settings, status, syncs, there
 from calendar_sync.config import Settings
 from calendar_sync.messaging.connections import connections
+from calendar_sync.messaging.deliveries import deliveries
+from calendar_sync.messaging.subscriptions import subscriptions
 from calendar_sync.resources import open_resources
 from calendar_sync.storage.runs import RUNS
 from calendar_sync.storage.tables import Base, Change
@@ -42,10 +44,11 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
                 for module in (settings, feed, files, status, there, links, syncs, runs, events, occurrences, bulk)
             ),
         ],
-        subscribers=[connections],
+        subscribers=[connections, deliveries, subscriptions],
         workers=workers(service),
         loops=[
             *rounds_of(RUNS, Change, REFRESHES),
+            Loop("gaps", rounds.close_gaps, every=5, longest_round=ROUND_SECONDS),
             Loop("checks", rounds.start_checks, every=5, longest_round=ROUND_SECONDS),
         ],
         resources=open_resources,

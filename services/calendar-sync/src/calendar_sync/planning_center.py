@@ -29,9 +29,9 @@ NEW_EVENT: Final = "https://calendar.planningcenteronline.com/events/new"
 FIELDS: Final = {
     "EventInstance": (
         *("name", "starts_at", "ends_at", "published_starts_at", "published_ends_at", "all_day_event"),
-        *("location", "recurrence", "created_at", "event"),
+        *("location", "recurrence", "created_at", "updated_at", "event"),
     ),
-    "Event": ("name", "summary", "description"),
+    "Event": ("name", "summary", "description", "updated_at"),
 }
 """The fields that are read of a record, relationships included."""
 ONCE: Final = "None"
@@ -159,7 +159,12 @@ def met_on(rows: Sequence[Resource], included: Included) -> Iterator[Met]:
 def seen(row: Resource) -> Seen:
     """An event."""
     name = row.attributes.get("name")
-    return Seen(row.id, one_line(name, _TITLE) or None if isinstance(name, str) else None, _description(row))
+    return Seen(
+        row.id,
+        one_line(name, _TITLE) or None if isinstance(name, str) else None,
+        _description(row),
+        _instant(row.attributes.get("updated_at")),
+    )
 
 
 def _description(row: Resource) -> str | None:
@@ -186,6 +191,7 @@ def _instance(row: Resource, event_id: str) -> SeenInstance:
         all_day=attributes.get("all_day_event") is True,
         location=_location(location) if "location" in attributes else None,
         repeats=_repeats(attributes["recurrence"]) if "recurrence" in attributes else None,
+        updated_at=_instant(attributes.get("updated_at")),
     )
 
 

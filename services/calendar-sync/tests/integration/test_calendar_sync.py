@@ -59,7 +59,7 @@ async def state_of(app: FastAPI, organization_id: str) -> str | None:
 
 
 async def test_wiring(app: FastAPI) -> None:
-    assert_wiring(app, CALENDAR_SYNC, not_yet={"webhooks.subscription.v1", "webhooks.delivery.v1"})
+    assert_wiring(app, CALENDAR_SYNC)
     await assert_migrated(app.state.runtime.settings.database_url.get_secret_value(), Base.metadata)
     paths = app.openapi()["paths"]
     ours = {(method.upper(), path) for path, operations in paths.items() for method in operations}

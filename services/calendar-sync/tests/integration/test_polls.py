@@ -363,9 +363,13 @@ async def test_this_event_may_have_changed(linked: Any) -> None:
         await may_have_changed(session, owner, "instance:999999999", linked.clock.now())
     await linked.work()
     rows = await linked.here.rows(Refresh)
-    assert {row.state for row in rows} == {"done"}
+    assert [row.pco_id for row in rows if row.state != "done"] == ["request:5"]
     connections = await linked.here.rows(CalendarConnection)
     assert connections[0].next_poll_at <= linked.clock.now(), "a request for an event leads to a check"
+    await linked.poll(1)
+    await linked.poll(1)
+    (row,) = [row for row in await linked.here.rows(Refresh) if row.pco_id == "request:5"]
+    assert (row.state, row.outcome) == ("done", "checked")
 
 
 async def test_a_check_is_due_once_an_interval_and_once_after_an_outage(linked: Any) -> None:

@@ -4,7 +4,7 @@ Absent is not empty: a value that an answer does not say is None, and changes no
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from html.parser import HTMLParser
 from typing import Final
@@ -33,6 +33,7 @@ class Seen:
     id: str
     name: str | None
     description: str | None
+    updated_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class SeenInstance:
     location: str | None
     repeats: str | None = ""
     """Such as `Weekly`; empty for a single date, None if the answer does not say."""
+    updated_at: datetime | None = field(default=None, compare=False)
 
 
 def span_of(one: SeenInstance, zone: str) -> Span | None:

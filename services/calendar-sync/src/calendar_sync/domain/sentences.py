@@ -16,6 +16,7 @@ NOT_LINKED: Final = "not_linked"
 REJECTED: Final = "rejected"
 NOT_DONE: Final = "not_done"
 LATER: Final = "later"
+CHECKED: Final = "checked"
 
 OUTCOMES: Final[Mapping[str, str]] = {
     LINKED: "It is in Planning Center again, so it was linked again and has what Planning Center shows.",
@@ -27,6 +28,7 @@ OUTCOMES: Final[Mapping[str, str]] = {
     NOT_LINKED: "This event is not linked to Planning Center, so there was nothing to sync.",
     REJECTED: "Planning Center's answer about this event could not be read. Nothing was changed.",
     NOT_DONE: "The sync ended before this event. Nothing was changed; sync again to read it.",
+    CHECKED: "Planning Center does not say which event this concerns, so all linked events were checked.",
     LATER: "Planning Center did not answer about this event. The next check reads it again.",
 }
 

@@ -52,6 +52,12 @@ class There:
     reach: Reach | None = None
     """None: all occurrences were read."""
 
+    @property
+    def times(self) -> dict[tuple[str, str], datetime | None]:
+        """`updated_at` of what was read, by Planning Center's type and id."""
+        instances = {("EventInstance", one.id): one.updated_at for one in self.instances}
+        return {("Event", self.event.id): self.event.updated_at, **instances}
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:

@@ -9,6 +9,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from servicekit.db.sessions import Columns, service_metadata
 from synckit.creations import CreationColumns, creation_key
+from synckit.gaps import GapColumns, gap_indexes
+from synckit.hints import HintColumns, hint_indexes
 from synckit.refreshes import RefreshColumns, refresh_indexes
 from synckit.tables import (
     ChangeColumns,
@@ -43,6 +45,8 @@ class CalendarConnection(ScheduledConnection, Base):
     """When linked events are checked next; None before the first link or connection."""
     checked_at: Mapped[datetime | None]
     """End of the last complete check."""
+    checked_from: Mapped[datetime | None]
+    """When that check began: it shows what changed before."""
     role_missing: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether Planning Center refused Calendar to the person who connected it, in the last check."""
     may_create: Mapped[bool | None]
@@ -282,6 +286,20 @@ class Refresh(RefreshColumns, Base):
 
     __tablename__ = "refresh"
     __table_args__ = refresh_indexes()
+
+
+class Hint(HintColumns, Base):
+    """A notice of Planning Center that waits for a refresh."""
+
+    __tablename__ = "hint"
+    __table_args__ = hint_indexes()
+
+
+class Gap(GapColumns, Base):
+    """A window whose changes have to be read again, because notices were lost."""
+
+    __tablename__ = "gap"
+    __table_args__ = gap_indexes()
 
 
 class Feed(Base):

@@ -78,6 +78,9 @@ class Check:
     asked_at: datetime | None = None
     """When a person asked for it, so that what was put back here before is overwritten."""
     incomplete: bool = field(default=False, init=False)
+    began_at: datetime | None = field(default=None, init=False)
+    seen: dict[tuple[str, str], datetime | None] = field(default_factory=dict, init=False)
+    """What was read at its own address, with its `updated_at`, by Planning Center's type and id."""
     read_rows: int = field(default=0, init=False)
     read_days: float = field(default=0.0, init=False)
 
@@ -131,7 +134,7 @@ async def check(one: Check) -> None:
 
     `one.incomplete` tells afterwards whether something was not read.
     """
-    now = one.resources.clock.now()
+    now = one.began_at = one.resources.clock.now()
     async with one.job.sessions() as session:
         every = await links.all_of(session, one.owner)
         targets = await links.targets(session, one.owner, now)
@@ -307,6 +310,7 @@ async def look(one: Check, link: EventLink) -> str:
     began = one.resources.clock.now()
     try:
         there = await read_target(one.pco, link.pco_event_id, link.pco_instance_id)
+        one.seen |= there.times
     except NotFound:
         async with one.job.transaction() as session:
             target = (link.pco_event_id, link.pco_instance_id)

@@ -30,7 +30,7 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
         return
     connection = followed.connection
     if followed.moved:
-        connection.time_zone = connection.checked_at = connection.density = None
+        connection.time_zone = connection.checked_at = connection.checked_from = connection.density = None
         connection.may_create = connection.may_create_at = None
         moved = Done(NOT_DONE, ANOTHER_ORGANIZATION)
         await refreshes.end(session, REFRESHES, fact.organization_id, moved, fact.occurred_at)

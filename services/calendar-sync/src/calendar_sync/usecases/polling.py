@@ -139,7 +139,7 @@ async def conclude(session: AsyncSession, connection: CalendarConnection, found:
     if found is not None and found.read_days:
         connection.density = found.read_rows / found.read_days
     if found is not None and not found.incomplete:
-        connection.checked_at = now
+        connection.checked_at, connection.checked_from = now, found.began_at
     elif connection.next_poll_at is not None:
         connection.next_poll_at = min(connection.next_poll_at, now + _SOON)
     owner = Owner(connection.organization_id, connection.pco_organization_id)

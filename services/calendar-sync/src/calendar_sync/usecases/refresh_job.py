@@ -3,11 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Final
 
 import structlog
 
+from calendar_sync.domain.hints import SHOWN
 from calendar_sync.domain.sentences import (
+    CHECKED,
     LATER,
     LOOKS_AGAIN,
     MISSING,
@@ -29,7 +33,7 @@ from calendar_sync.storage.tables import CalendarConnection, EventLink
 from calendar_sync.usecases import push
 from calendar_sync.usecases.check import Check, look, zone_for
 from calendar_sync.usecases.history import Cause
-from calendar_sync.usecases.refreshes import ASKED, OF_EVENT, OF_INSTANCE, OF_REQUEST, PUSH, REFRESHES, concerned
+from calendar_sync.usecases.refreshes import ASKED, HINTS, OF_EVENT, OF_INSTANCE, OF_REQUEST, PUSH, REFRESHES, concerned
 from calendar_sync.usecases.schedule import locked_connection
 from contracts.values import CALENDAR
 from pco_client.errors import Forbidden, LeaseUnavailable, NotFound, PlanningCenterError, Unauthorized, Unavailable
@@ -38,10 +42,13 @@ from servicekit.jobs.worker import JobContext
 from synckit import refresh_job
 from synckit.connections import usable
 from synckit.errors import NotYet
+from synckit.hints import named_by
 from synckit.history import REFRESH
+from synckit.notices import looks_old
 from synckit.refresh_job import Again, Work
 from synckit.refreshes import Done, RefreshColumns
 
+_SOON: Final = timedelta(seconds=5)
 _CHANGED = frozenset({UPDATED_HERE, "linked", "gone"})
 
 log = structlog.get_logger(__name__)
@@ -101,7 +108,10 @@ async def _one(one: Check, row: RefreshColumns) -> Done | Again:
         if PUSH in row.reasons and row.record_id is not None:
             outcome = await push.push(one, row.record_id)
             return Done(outcome, PUSH_ENDED[outcome], lasting=True)
-        outcomes = [await look(one, link) for link in await _links(one, row)]
+        those = await _links(one, row)
+        if not those and await _by_a_check(one, row):
+            return await _checked(one, row)
+        outcomes = [await look(one, link) for link in those]
     except NotYet as error:
         return Again(error.until, LOOKS_AGAIN)
     except (Unauthorized, LeaseUnavailable, Unavailable):
@@ -115,6 +125,8 @@ async def _one(one: Check, row: RefreshColumns) -> Done | Again:
     if MISSING in outcomes:
         return Again(one.resources.clock.now() + one.resources.horizon, OUTCOMES[MISSING])
     outcome = next((each for each in outcomes if each != UNCHANGED), UNCHANGED) if outcomes else NOT_LINKED
+    if outcome == UNCHANGED and (until := await _until_shown(one, row)) is not None:
+        return Again(until, LOOKS_AGAIN, counts=False)
     if outcome == UNCHANGED and row.outcome:
         outcome = row.outcome
     return Done(outcome, OUTCOMES[outcome], lasting=outcome in _CHANGED)
@@ -143,14 +155,39 @@ async def _links(one: Check, row: RefreshColumns) -> list[EventLink]:
             return []
         async with one.job.sessions() as session:
             return await concerned(session, one.owner, f"{OF_EVENT}:{event_id}")
-    if kind == OF_REQUEST:
-        await _check_soon(one)
     return []
 
 
-async def _check_soon(one: Check) -> None:
-    """Make the check due: no address of the API leads from a request for an event to the event."""
+async def _by_a_check(one: Check, row: RefreshColumns) -> bool:
+    """Whether only a check shows the change: no address of the API leads from a request for an event to the event, and
+    an event that is not linked may be one that is waited for.
+    """
+    if row.record_id is not None:
+        return False
+    async with one.job.sessions() as session:
+        waits = await links.waits(session, one.owner)
+        return waits or ((row.pco_id or "").startswith(f"{OF_REQUEST}:") and await links.any_of(session, one.owner))
+
+
+async def _checked(one: Check, row: RefreshColumns) -> Done | Again:
+    """Make the check due, until one has begun since the request."""
+    now = one.resources.clock.now()
     async with one.job.transaction() as session:
         connection = await locked_connection(session, one.owner)
-        if connection is not None and connection.next_poll_at is not None:
-            connection.next_poll_at = one.resources.clock.now()
+        if connection is None:
+            return Again(now + _SOON, counts=False)
+        if connection.checked_from is not None and connection.checked_from > row.requested_at:
+            return Done(CHECKED, OUTCOMES[CHECKED])
+        connection.next_poll_at = now
+    return Again(now + _SOON, counts=False)
+
+
+async def _until_shown(one: Check, row: RefreshColumns) -> datetime | None:
+    """When to read again, because the read does not show what the hints tell; None if it does, or was late enough."""
+    async with one.job.sessions() as session:
+        named = await named_by(session, HINTS, row.id)
+    newest = looks_old((each for each in named if each.type in SHOWN), one.seen)
+    now = one.resources.clock.now()
+    if newest is None or now >= (until := newest + one.resources.horizon):
+        return None
+    return until

@@ -8,16 +8,18 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from calendar_sync.domain.hints import OUTCOMES
 from calendar_sync.domain.sentences import LOOKS_AGAIN, NOT_CONNECTED
 from calendar_sync.storage import links
 from calendar_sync.storage.links import Owner
-from calendar_sync.storage.tables import CalendarConnection, EventLink, OccurrenceRow, Refresh
+from calendar_sync.storage.tables import CalendarConnection, EventLink, Hint, OccurrenceRow, Refresh
 from calendar_sync.usecases import events
 from calendar_sync.usecases.events import locked
 from contracts.http.calendar import EventSync
-from contracts.values import EVENT
+from contracts.values import CALENDAR_SYNC, EVENT
 from servicekit.errors import Conflict
 from synckit import refreshes
+from synckit.hints import Hints
 from synckit.refreshes import RefreshColumns, Refreshes, request, wake
 
 ASKED: Final = "asked"
@@ -53,12 +55,14 @@ async def concerned(session: AsyncSession, owner: Owner, pco_id: str) -> list[Ev
     return list(await session.scalars(query.order_by(EventLink.id)))
 
 
+HINTS: Final = Hints(rows=Hint, by=CALENDAR_SYNC, outcomes=OUTCOMES)
 REFRESHES: Final = Refreshes(
     rows=Refresh,
     job="calendar.refresh",
     connections=CalendarConnection,
     record_of=_linked,
     looks_again=LOOKS_AGAIN,
+    hints=HINTS,
 )
 
 
@@ -89,9 +93,16 @@ async def sync_now(session: AsyncSession, organization_id: str, event_id: str, n
     return render(row)
 
 
-async def may_have_changed(session: AsyncSession, owner: Owner, pco_id: str, now: datetime) -> RefreshColumns:
-    """*This event may have changed*: queue a sync by `event:17`, `instance:18` or `request:19`."""
-    return await request(session, REFRESHES, owner.columns, EVENT, pco_id=pco_id, reason=CHANGED, urgent=False, now=now)
+async def may_have_changed(
+    session: AsyncSession, owner: Owner, pco_id: str, now: datetime, *, woken: bool = False
+) -> RefreshColumns:
+    """*This event may have changed*: queue a sync by `event:17`, `instance:18` or `request:19`.
+
+    `woken`: whether the worker was woken already.
+    """
+    return await request(
+        session, REFRESHES, owner.columns, EVENT, pco_id=pco_id, reason=CHANGED, urgent=False, now=now, woken=woken
+    )
 
 
 async def get(session: AsyncSession, organization_id: str, sync_id: str) -> EventSync:

@@ -1,0 +1,292 @@
+"""Notices of Planning Center: linked events that changed there are read again, and each notice is answered."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from aiokafka import AIOKafkaConsumer
+from fastapi import FastAPI
+from sqlalchemy import func, select, update
+
+from calendar_sync.storage.tables import CalendarConnection, Gap, Hint
+from calendar_sync.usecases import gaps as own_gaps
+from calendar_sync.usecases import hints as own_hints
+from calendar_sync.usecases.refreshes import REFRESHES
+from contracts.events.webhooks_delivery_v1 import WebhookReceived
+from contracts.events.webhooks_subscription_v1 import DeliveryGapFound, SubscriptionsActive
+from contracts.values import WEBHOOK_GATEWAY
+from servicekit.kafka.subscriptions import EventHeaders, Fact
+from servicekit.testing.facts import publish
+from synckit import gaps, hints
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+_numbers = count(1)
+
+
+def notice(linked: Any, type_: str, id_: str, what: str = "updated", **values: Any) -> WebhookReceived:
+    """A notice, by default of a change a minute ago."""
+    now = linked.clock.now()
+    kind = {"Event": "event", "EventInstance": "event_instance", "EventRequest": "event_request"}.get(type_, "tag")
+    return WebhookReceived.model_validate(
+        {
+            "organization_id": "org-1",
+            "version": next(_numbers),
+            "delivery_id": str(uuid4()),
+            "product": "calendar",
+            "generation": 1,
+            "name": f"calendar.v2.events.{kind}.{what}",
+            "resource_type": type_,
+            "resource_id": id_,
+            "received_at": now,
+            **values,
+        }
+    )
+
+
+async def tell(linked: Any, *those: WebhookReceived) -> None:
+    """Hand over notices, as their subscription does."""
+    facts = [
+        Fact(one, EventHeaders(str(uuid4()), "WebhookReceived", "/webhook-gateway", "", None, None)) for one in those
+    ]
+    async with linked.here.app.state.runtime.sessions.begin() as session:
+        await own_hints.take(session, facts, linked.clock.now())
+
+
+async def answers(linked: Any) -> dict[int, dict[str, Any]]:
+    """Answers to notices since the last call, by number; each is given once."""
+    async with linked.here.app.state.runtime.sessions.begin() as session:
+        await hints.answer_left(session, REFRESHES, linked.clock.now())
+    found = [body for kind, _, body in await linked.here.facts() if kind.endswith("WebhookApplied")]
+    assert len({body["version"] for body in found}) == len(found)
+    return {body["version"]: body for body in found}
+
+
+async def reconciled(linked: Any) -> list[dict[str, Any]]:
+    """Gaps reported as reconciled since the last call."""
+    async with linked.here.app.state.runtime.sessions.begin() as session:
+        await own_gaps.close_due(session, linked.clock.now())
+    return [body for kind, _, body in await linked.here.facts() if kind.endswith("GapReconciled")]
+
+
+@pytest.fixture
+def days() -> Iterator[int]:
+    return iter(range(12, 40))
+
+
+async def pair(linked: Any, title: str, day: int) -> tuple[dict[str, Any], str]:
+    """A linked event, and its id there."""
+    at = f"{(linked.clock.now() + timedelta(days=day)).date()}T09:00"
+    pco = linked.create(title, at)
+    values = {"title": title, "starts_at": f"{at}:00Z", "ends_at": f"{at}:00Z", "recurrence": None}
+    return await linked.link(await linked.here.add(**values), pco), pco
+
+
+async def test_an_event_and_one_of_its_dates(linked: Any, days: Any) -> None:
+    event, pco = await pair(linked, "Retreat", next(days))
+    linked.control.edit_event(linked.there.id, pco, name="Spring retreat")
+    first = notice(linked, "Event", pco)
+    await tell(linked, first)
+    await linked.work()
+    said = (await answers(linked))[first.version]
+    assert (said["outcome"], said["record_kind"], said["record_id"]) == ("changed", "event", event["id"])
+    assert (await linked.event(event))["title"] == "Spring retreat"
+    (instance,) = linked.instances(pco)
+    linked.control.edit_instance(linked.there.id, instance["id"], location="Garden")
+    second = notice(linked, "EventInstance", instance["id"])
+    await tell(linked, second)
+    await linked.work()
+    assert (await answers(linked))[second.version]["outcome"] == "changed"
+    assert (await linked.event(event))["location"] == "Garden"
+
+
+async def test_many_notices_about_one_event_are_one_read(linked: Any, days: Any) -> None:
+    _, pco = await pair(linked, "Retreat", next(days))
+    (instance,) = linked.instances(pco)
+    mark = linked.mark()
+    long_ago = linked.clock.now() - timedelta(days=1)
+    those = [notice(linked, "Event", pco, event_time=long_ago) for _ in range(700)]
+    those += [notice(linked, "EventInstance", instance["id"], event_time=long_ago) for _ in range(50)]
+    await tell(linked, *reversed(those))
+    await linked.work()
+    assert len(linked.requests(mark)) == 1
+    found = await answers(linked)
+    assert found.keys() == {one.version for one in those}
+    assert {one["outcome"] for one in found.values()} == {"unchanged"}
+    assert await linked.here.rows(Hint) == []
+
+
+async def test_a_read_that_looks_old_is_repeated_after_the_horizon(linked: Any, days: Any) -> None:
+    event, pco = await pair(linked, "Retreat", next(days))
+    mark = linked.mark()
+    one = notice(linked, "Event", pco, event_time=linked.clock.now() + timedelta(hours=1))
+    await tell(linked, one)
+    await linked.work()
+    assert await answers(linked) == {}
+    linked.control.edit_event(linked.there.id, pco, name="Spring retreat")
+    linked.clock.advance(timedelta(seconds=121))
+    await linked.work()
+    assert (await answers(linked))[one.version]["outcome"] == "changed"
+    assert len(linked.requests(mark)) == 2
+    assert (await linked.event(event))["title"] == "Spring retreat"
+
+
+async def test_a_request_leads_to_a_check_and_is_answered_by_its_end(linked: Any, days: Any) -> None:
+    event, pco = await pair(linked, "Retreat", next(days))
+    linked.control.edit_event(linked.there.id, pco, name="Spring retreat")
+    one = notice(linked, "EventRequest", "5", "approved")
+    await tell(linked, one)
+    await linked.work()
+    assert await answers(linked) == {}
+    await linked.poll(0.1)
+    await linked.poll(0.1)
+    said = (await answers(linked))[one.version]
+    assert said["outcome"] == "checked"
+    assert (await linked.event(event))["title"] == "Spring retreat"
+
+
+async def test_notices_that_need_no_read(linked: Any, days: Any) -> None:
+    await pair(linked, "Retreat", next(days))
+    mark = linked.mark()
+    those = [
+        notice(linked, "Event", "17", generation=2),
+        notice(linked, "Event", "17", generation=0),
+        notice(linked, "Tag", "17"),
+        notice(linked, "Event", "none"),
+        notice(linked, "Event", "17", organization_id="nobody"),
+    ]
+    unlinked = notice(linked, "Event", "999999999")
+    await tell(linked, *those, unlinked)
+    await linked.work()
+    found = await answers(linked)
+    assert [found[one.version]["outcome"] for one in those] == ["ignored"] * len(those)
+    assert len({found[one.version]["sentence"] for one in those}) == len(those)
+    assert found[unlinked.version]["outcome"] == "ignored"
+    assert linked.requests(mark) == []
+
+
+async def test_a_disconnect_answers_what_waits(linked: Any, days: Any) -> None:
+    _, pco = await pair(linked, "Retreat", next(days))
+    those = [notice(linked, "Event", pco) for _ in range(3)]
+    await tell(linked, *those)
+    await linked.disconnected()
+    found = await answers(linked)
+    assert [found[one.version]["outcome"] for one in those] == ["ignored"] * 3
+    assert "disconnected" in found[those[0].version]["sentence"]
+    later = notice(linked, "Event", pco)
+    await tell(linked, later)
+    assert (await answers(linked))[later.version]["outcome"] == "ignored"
+
+
+def gap(linked: Any, **values: Any) -> DeliveryGapFound:
+    now = linked.clock.now()
+    return DeliveryGapFound.model_validate(
+        {
+            "organization_id": "org-1",
+            "version": 4,
+            "product": "calendar",
+            "generation": 1,
+            "occurred_at": now,
+            "gap_id": "gap-1",
+            "since": now - timedelta(hours=2),
+            "until": now,
+            **values,
+        }
+    )
+
+
+async def test_a_gap_is_closed_by_a_check_that_began_after_it(linked: Any, days: Any) -> None:
+    event, pco = await pair(linked, "Retreat", next(days))
+    await linked.poll()
+    linked.control.edit_event(linked.there.id, pco, name="Spring retreat")
+    async with linked.here.app.state.runtime.sessions.begin() as session:
+        for _ in range(2):
+            await gaps.found(session, own_gaps.GAPS, gap(linked), linked.clock.now())
+        await gaps.found(session, own_gaps.GAPS, gap(linked, product="people", gap_id="other"), linked.clock.now())
+    assert await reconciled(linked) == [], "the last check began before"
+    await linked.poll(0.1)
+    linked.clock.advance(timedelta(seconds=10))
+    (said,) = await reconciled(linked)
+    assert (said["gap_id"], said["version"], said["by"]) == ("gap-1", 4, "calendar-sync")
+    assert (await linked.event(event))["title"] == "Spring retreat"
+    assert await linked.here.rows(Gap) == []
+
+
+async def test_a_gap_waits_for_the_connection(linked: Any, days: Any) -> None:
+    await pair(linked, "Retreat", next(days))
+    async with linked.here.app.state.runtime.sessions.begin() as session:
+        await gaps.found(session, own_gaps.GAPS, gap(linked), linked.clock.now())
+    await linked.disconnected()
+    assert await reconciled(linked) == []
+    await linked.connected()
+    await reconciled(linked)
+    await linked.poll(0.1)
+    linked.clock.advance(timedelta(seconds=10))
+    assert len(await reconciled(linked)) == 1
+
+
+async def test_without_links_a_gap_is_closed_at_once(linked: Any) -> None:
+    async with linked.here.app.state.runtime.sessions.begin() as session:
+        await gaps.found(session, own_gaps.GAPS, gap(linked), linked.clock.now())
+    (said,) = await reconciled(linked)
+    assert "No event is linked" in said["sentence"]
+
+
+async def test_the_first_subscriptions_of_a_generation_lead_to_one_check(linked: Any, days: Any) -> None:
+    await pair(linked, "Retreat", next(days))
+    await linked.poll()
+
+    async def active(generation: int, version: int) -> bool:
+        fact = SubscriptionsActive(
+            organization_id="org-1",
+            version=version,
+            product="calendar",
+            generation=generation,
+            occurred_at=linked.clock.now(),
+            names=(),
+        )
+        async with linked.here.app.state.runtime.sessions.begin() as session:
+            await session.execute(
+                update(CalendarConnection).values(next_poll_at=linked.clock.now() + timedelta(hours=1))
+            )
+            await gaps.subscribed(session, own_gaps.GAPS, fact, linked.clock.now())
+        assert await reconciled(linked) == []
+        async with linked.here.app.state.runtime.sessions() as session:
+            due = await session.scalar(select(CalendarConnection.next_poll_at))
+            return bool(due is not None and due <= linked.clock.now())
+
+    assert await active(1, 1)
+    await linked.poll(0.1)
+    linked.clock.advance(timedelta(seconds=10))
+    assert await reconciled(linked) == [], "nobody is told"
+    assert not await active(1, 2)
+    assert await active(2, 3)
+
+
+async def test_notices_arrive_by_kafka(app: FastAPI, client: httpx.AsyncClient, kafka_server: str) -> None:
+    church = f"church-{uuid4().hex[:8]}"
+    fact = WebhookReceived.model_validate(
+        {
+            "organization_id": church,
+            "version": 1,
+            "delivery_id": str(uuid4()),
+            "product": "calendar",
+            "generation": 1,
+            "name": "calendar.v2.events.event_request.created",
+            "resource_type": "EventRequest",
+            "resource_id": "17",
+            "received_at": "2026-03-04T05:06:07Z",
+        }
+    )
+    async with AIOKafkaConsumer(
+        "webhooks.outcome.v1", bootstrap_servers=kafka_server, auto_offset_reset="earliest"
+    ) as consumer:
+        await publish(kafka_server, fact, WEBHOOK_GATEWAY)
+        async for message in consumer:
+            if message.key == fact.delivery_id.encode():
+                break
+    async with app.state.runtime.sessions() as session:
+        assert await session.scalar(select(func.count()).select_from(Hint)) == 0
