@@ -102,6 +102,14 @@ async def alone(bootstrap_servers: str) -> bool:
         await admin.close()
 
 
+async def told(app: FastAPI, about: str) -> list[str]:
+    """The causes that the service was told of dead letters about an organization's message, or `nobody`'s."""
+    query = text("SELECT detail FROM effect WHERE starts_with(detail, :about) ORDER BY number")
+    async with app.state.runtime.sessions() as session:
+        details = await session.scalars(query, {"about": f"told of {about}"})
+        return [detail.partition(": ")[2] for detail in details]
+
+
 async def test_a_message_that_comes_twice_has_one_effect(
     client: httpx.AsyncClient, app: FastAPI, producer: Producer, organization: str
 ) -> None:
@@ -189,6 +197,32 @@ async def test_each_bad_message_is_rejected_once_and_the_group_moves_on(
         assert "Grace" not in str(added), "no text of an error in headers"
     kinds = [dict(message.headers)["dlq_error"].decode() for message in rejected]
     assert kinds == ["BadMessage"] * 2 + ["ValidationError"] * 2 + ["BadMessage"] * 5 + ["ValueError"]
+    unread = await told(app, "nobody")
+    assert (len(unread), len(set(unread))) == (9, 2), "the same cause has the same words"
+    assert await told(app, organization) == ["Handling it failed unexpectedly (ValueError)."]
+
+
+async def test_a_service_that_cannot_be_told_of_a_dead_letter_is_told_again(
+    client: httpx.AsyncClient, app: FastAPI, producer: Producer, kafka_server: str, organization: str
+) -> None:
+    app.state.resources.deaf = [TransientError("not now"), ConnectionRefusedError()]
+    await producer.send([record(fact(organization, 1, ConnectionClosing)), record(fact(organization, 2))])
+
+    async def moved_on() -> bool:
+        return await effects(app, organization) == [f"authorized {organization}:2"]
+
+    await eventually(moved_on)
+    assert app.state.resources.deaf == []
+    assert len(await told(app, organization)) == 1
+    assert len(await dead_letters(kafka_server, organization)) == 1
+    app.state.resources.deaf = [KeyError("a defect")]
+    await producer.send([record(fact(organization, 3, ConnectionClosing)), record(fact(organization, 4))])
+
+    async def again() -> bool:
+        return len(await effects(app, organization)) == 2
+
+    await eventually(again, because="a defect of the teller holds nobody up")
+    assert len(await told(app, organization)) == 1
 
 
 async def test_a_message_that_fills_its_dead_letter_is_pointed_at(
@@ -463,6 +497,7 @@ async def test_a_handler_that_hangs_is_ended_and_its_message_rejected(
     (message,) = await dead_letters(kafka_server, organization)
     names = dict(message.headers)
     assert (names["dlq_error"], names["dlq_attempts"]) == (b"HandlerTimedOut", b"3")
+    assert await told(app, organization) == ["Handling it did not end in time, several times."]
     assert app.state.resources.hung == 3
     async with app.state.runtime.sessions() as session:
         assert await session.scalar(text("SELECT count(*) FROM message_attempt WHERE attempts > 0")) == 0
@@ -551,6 +586,7 @@ async def test_a_message_that_kills_the_process_is_rejected_in_the_end(
         await eventually(moved_on)
     (message,) = await dead_letters(kafka_server, organization)
     assert dict(message.headers)["dlq_error"] == b"ProcessDied"
+    assert await told(app, organization) == ["The process that handled it ended unexpectedly, several times."]
     assert [await dead_letters(kafka_server, other) for other in others] == [[]] * len(others)
 
 

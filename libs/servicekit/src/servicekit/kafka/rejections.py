@@ -24,6 +24,7 @@ from typing import Any
 import orjson
 import structlog
 from aiokafka import ConsumerRecord
+from pydantic import ValidationError
 
 from servicekit.errors import PermanentError, is_contended, is_outage, is_transient, may_be_ours
 from servicekit.kafka.attempts import MOST_BEGUN, Attempts
@@ -58,7 +59,7 @@ def plain_cause(error: Exception) -> str:
         return "Handling it did not end in time, several times."
     if isinstance(error, ProcessDied):
         return "The process that handled it ended unexpectedly, several times."
-    if isinstance(error, PermanentError | ValueError):
+    if isinstance(error, PermanentError | ValidationError):
         return f"It is not in the agreed form ({type(error).__qualname__})."
     if is_transient(error) or is_outage(error):
         return f"What it needs did not work, several times ({type(error).__qualname__})."

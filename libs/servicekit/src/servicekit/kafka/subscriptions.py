@@ -22,6 +22,7 @@ from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 from faststream.message import StreamMessage
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Event
@@ -240,7 +241,7 @@ async def tell_rejected(
     assert subscription.on_rejected is not None
     try:
         received = read(subscription.topic, record)
-    except (PermanentError, ValueError):  # the same that made it a dead letter
+    except (PermanentError, ValidationError):  # the same that made it a dead letter
         received = None
     with _following(received.headers, subscription.topic) if received else nullcontext():
         async with runtime.sessions.begin() as session:

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from contracts.base import Event
 from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionClosing
 from contracts.events.webhooks_outcome_v1 import WebhookApplied
 from servicekit.app import create_service
@@ -92,6 +93,8 @@ class Resources:
     """Narrowed settings."""
     failures: list[Exception] = field(default_factory=list)
     """Raised by the subscriber, one per attempt, before it works."""
+    deaf: list[Exception] = field(default_factory=list)
+    """Raised when it is told of a dead letter, one per attempt."""
     hung: int = 0
     """How often a handler did not come back."""
     paused: bool = False
@@ -222,10 +225,19 @@ async def on_closing(event: ConnectionClosing, session: AsyncSession, wired: Res
     raise ValueError(f"cannot take {event.pco_organization_name}")
 
 
+async def on_rejected(event: Event | None, cause: str, session: AsyncSession, wired: Resources) -> None:
+    """Leave a row that says why."""
+    if wired.deaf:
+        raise wired.deaf.pop(0)
+    about = f"{event.organization_id}:{event.version}" if event else "nobody"
+    await effect(session, "rejected", f"told of {about}: {cause}")
+
+
 connections = subscribe(
     "auth.connection.v1",
     group="people-sync.connections",
     handlers={ConnectionAuthorized: on_authorized, ConnectionClosing: on_closing},
+    on_rejected=on_rejected,
     after_loss="python -m auth_service republish",
 )
 
