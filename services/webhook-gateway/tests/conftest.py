@@ -161,7 +161,7 @@ def owner(edges: tuple[IdentityProvider, Owner, str]) -> Owner:
 MakeGateway = Callable[..., Awaitable[FastAPI]]
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def make_gateway(
     edges: tuple[IdentityProvider, Owner, str], databases: Databases, keys: KeyRing, kafka_server: str
 ) -> MakeGateway:

@@ -112,6 +112,7 @@ TOPICS: dict[str, Topic] = {
             events=_events(webhooks_subscription_v1, "SubscriptionsActive", "SubscriptionsRemoved", "DeliveryGapFound"),
             producers=(WEBHOOK_GATEWAY,),
             consumers=(AUTH_SERVICE, PEOPLE_SYNC, CALENDAR_SYNC),
+            broadcast=(WEBHOOK_GATEWAY,),
         ),
         Topic(
             "webhooks.delivery.v1",
@@ -126,6 +127,7 @@ TOPICS: dict[str, Topic] = {
             events=_events(webhooks_outcome_v1, "WebhookApplied"),
             producers=(PEOPLE_SYNC, CALENDAR_SYNC),
             consumers=(WEBHOOK_GATEWAY,),
+            broadcast=(WEBHOOK_GATEWAY,),
         ),
         Topic(
             "webhooks.care.v1",

@@ -127,6 +127,9 @@ def _deliveries() -> None:
         _at("received_at"),
         _at("verified_at"),
         sa.Column("stored_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
+        sa.Column(
+            "waiting_since", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()
+        ),
         _at("published_at", nullable=True),
         _at("applied_at", nullable=True),
         sa.Column("outcome", sa.Text),
@@ -143,12 +146,16 @@ def _deliveries() -> None:
     op.create_index("ix_delivery_resource", "delivery", ["organization_id", "resource_id", "id"])
     op.create_index("ix_delivery_name", "delivery", ["organization_id", "name", "id"])
     op.create_index("ix_delivery_list", "delivery", ["organization_id", "id"])
-    op.create_index(
-        "ix_delivery_waiting", "delivery", ["received_at"], postgresql_where=sa.text("state = 'waiting'")
-    )
-    op.create_index(
-        "ix_delivery_failed", "delivery", ["organization_id", "id"], postgresql_where=sa.text("state = 'failed'")
-    )
+    for name, columns, where in (
+        ("outcome", ["organization_id", "outcome", "id"], "outcome IS NOT NULL"),
+        ("record", ["organization_id", "record_id", "id"], "record_id IS NOT NULL"),
+        ("person", ["organization_id", "person_id"], "person_id IS NOT NULL"),
+        ("merged", ["organization_id", "merged_person_id"], "merged_person_id IS NOT NULL"),
+        ("waiting", ["waiting_since"], "state = 'waiting'"),
+        ("failed", ["organization_id", "id"], "state = 'failed'"),
+        ("archived", ["organization_id", "id"], "state = 'archived'"),
+    ):
+        op.create_index(f"ix_delivery_{name}", "delivery", columns, postgresql_where=sa.text(where))
 
 
 def _beside_the_log() -> None:

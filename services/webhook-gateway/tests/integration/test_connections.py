@@ -72,7 +72,7 @@ async def stored(app: FastAPI, organization: str) -> Connection | None:
 
 
 async def test_wiring(app: FastAPI) -> None:
-    assert_wiring(app, "webhook-gateway", not_yet={"webhooks.outcome.v1", "webhooks.care.v1"})
+    assert_wiring(app, "webhook-gateway")
     await assert_migrated(app.state.runtime.settings.database_url.get_secret_value(), Base.metadata)
 
 

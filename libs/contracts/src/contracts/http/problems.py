@@ -30,7 +30,7 @@ _CONNECTIONS = (AUTH_SERVICE,)
 _PEOPLE = (PEOPLE_SYNC,)
 _CALENDAR = (CALENDAR_SYNC,)
 _DIRECTORIES = (PEOPLE_SYNC, CALENDAR_SYNC)
-_MANY = (PEOPLE_SYNC, CONFLICT_SERVICE)
+_MANY = (PEOPLE_SYNC, CONFLICT_SERVICE, WEBHOOK_GATEWAY)
 _INTAKE = ("webhook-intake",)
 """The address that Planning Center calls, which is no part of the API."""
 _START_AGAIN = "Connect again from the beginning."
@@ -551,9 +551,17 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "at-work",
             409,
             "Another one is still being carried out",
-            "Another bulk answer, or another undo, is still being carried out. Nothing was decided.",
+            "Another bulk answer, another undo, or another replay is still being carried out. Nothing was decided.",
             "Wait until it is done, then answer again.",
             _MANY,
+        ),
+        ProblemType(
+            "too-many-chosen",
+            409,
+            "Too many at once",
+            "More deliveries fit the filters than can be sent again at once. Nothing was sent.",
+            "Choose a shorter time, or other filters.",
+            (WEBHOOK_GATEWAY,),
         ),
         # Conflicts
         ProblemType(

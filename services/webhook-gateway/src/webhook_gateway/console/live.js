@@ -13,6 +13,8 @@ const TOPICS = [
   "conflicts.conflict.v1",
   "calendar.event.v1",
   "calendar.sync-run.v1",
+  "webhooks.outcome.v1",
+  "webhooks.subscription.v1",
 ];
 const LONGEST_WAIT = 30_000;
 

@@ -175,8 +175,20 @@ class Delivery(Base):
         Index("ix_delivery_resource", "organization_id", "resource_id", "id"),
         Index("ix_delivery_name", "organization_id", "name", "id"),
         Index("ix_delivery_list", "organization_id", "id"),
-        Index("ix_delivery_waiting", "received_at", postgresql_where=text("state = 'waiting'")),
+        Index("ix_delivery_outcome", "organization_id", "outcome", "id", postgresql_where=text("outcome IS NOT NULL")),
+        Index(
+            "ix_delivery_record", "organization_id", "record_id", "id", postgresql_where=text("record_id IS NOT NULL")
+        ),
+        Index("ix_delivery_person", "organization_id", "person_id", postgresql_where=text("person_id IS NOT NULL")),
+        Index(
+            "ix_delivery_merged",
+            "organization_id",
+            "merged_person_id",
+            postgresql_where=text("merged_person_id IS NOT NULL"),
+        ),
+        Index("ix_delivery_waiting", "waiting_since", postgresql_where=text("state = 'waiting'")),
         Index("ix_delivery_failed", "organization_id", "id", postgresql_where=text("state = 'failed'")),
+        Index("ix_delivery_archived", "organization_id", "id", postgresql_where=text("state = 'archived'")),
         CheckConstraint("state IN ('waiting', 'applied', 'failed', 'archived')", name="state"),
     )
 
@@ -200,6 +212,8 @@ class Delivery(Base):
     received_at: Mapped[datetime]
     verified_at: Mapped[datetime]
     stored_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    waiting_since: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    """When it was stored, or last sent again."""
     published_at: Mapped[datetime | None]
     """When Kafka had confirmed it."""
     applied_at: Mapped[datetime | None]

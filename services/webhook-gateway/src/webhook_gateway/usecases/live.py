@@ -32,6 +32,8 @@ _ABOUT: Final = {  # API paths affected by a topic's facts
     "conflicts.conflict.v1": ("/conflicts", "/conflicts/count"),
     "calendar.event.v1": ("/calendar/events", "/calendar/occurrences", "/calendar/status"),
     "calendar.sync-run.v1": ("/calendar/status", "/calendar/runs"),
+    "webhooks.outcome.v1": ("/webhooks/activity", "/webhooks/deliveries", "/webhooks/dead-letters"),
+    "webhooks.subscription.v1": ("/webhooks/status",),
 }
 _ABOUT_TYPE: Final[dict[type[Event], tuple[str, ...]]] = {
     HeldMatchesAnswered: ("/people/held-matches", "/people/status")

@@ -85,7 +85,7 @@ def _sample(length: str, content_type: str) -> dict[str, Any]:
     }
 
 
-async def forget_old(runtime: Runtime, _: object) -> None:
+async def forget_refused(runtime: Runtime, _: object) -> None:
     """Delete the counts of long ago. A loop's round."""
     old = runtime.clock.now() - timedelta(days=KEPT_DAYS)
     hour = RefusedCall.__table__.c.hour

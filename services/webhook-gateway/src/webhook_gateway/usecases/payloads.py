@@ -1,0 +1,95 @@
+"""Contents of deliveries: shown with masks, looked at with a reason, and erased."""
+
+from datetime import date
+from typing import Final
+
+from sqlalchemy import delete, false, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.events.webhooks_care_v1 import PersonErased
+from contracts.http.webhooks import DeliveryPayload, LookAtPayload
+from contracts.identity import UserIdentity
+from servicekit.ids import uuid7
+from webhook_gateway.domain.masking import show
+from webhook_gateway.storage.tables import Delivery, PayloadView, WebhookBody
+from webhook_gateway.usecases.log import found
+
+_PERSON: Final = "Person"
+_BATCH: Final = 1_000
+_HOUSEHOLDS: Final = tuple(f"people.v2.events.household.{change}" for change in ("created", "updated", "destroyed"))
+"""Events whose messages name people without having one of their own."""
+
+
+async def masked(session: AsyncSession, organization_id: str, number: str, today: date) -> DeliveryPayload:
+    """The contents with all personal values hidden. NotFound (404)."""
+    return await _shown(session, await found(session, organization_id, number), today, revealed=False)
+
+
+async def look(
+    session: AsyncSession, user: UserIdentity, number: str, body: LookAtPayload, today: date
+) -> DeliveryPayload:
+    """The contents with the values of adults; the look is kept with its reason. NotFound (404)."""
+    row = await found(session, user.organization_id, number)
+    session.add(
+        PayloadView(
+            id=uuid7(),
+            organization_id=user.organization_id,
+            delivery_number=row.id,
+            user_id=user.user_id,
+            user_name=user.name,
+            reason=body.reason,
+            seen_at=func.clock_timestamp(),
+        )
+    )
+    return await _shown(session, row, today, revealed=True)
+
+
+async def _shown(session: AsyncSession, row: Delivery, today: date, *, revealed: bool) -> DeliveryPayload:
+    stored = await session.scalar(
+        select(WebhookBody.body).where(
+            WebhookBody.id == row.body_id, WebhookBody.organization_id == row.organization_id
+        )
+    )
+    document = show(stored, row.position, revealed=revealed, today=today) if stored is not None else None
+    if stored is None:
+        sentence = "The contents were deleted, because somebody in them was erased here. The rest of the log stays."
+    elif document is None:
+        sentence = f"The message has {len(stored):,} bytes and cannot be read, so nothing of it is shown."
+    elif revealed:
+        sentence = "Values of children, and of anybody whose age the message does not tell, stay hidden."
+    else:
+        sentence = "Names, addresses and all other personal values are hidden."
+    return DeliveryPayload(number=row.id, document=document, masked=not revealed, sentence=sentence)
+
+
+async def erase(session: AsyncSession, fact: PersonErased) -> None:
+    """Delete the contents of all deliveries about a person, and the reasons of those who looked at them.
+
+    Their rows stay in the log, which holds ids and no names.
+    """
+    ids = sorted(set(fact.pco_person_ids))
+    of_organization = Delivery.organization_id == fact.organization_id
+    about = select(Delivery.id, Delivery.body_id).where(
+        of_organization,
+        or_(
+            (Delivery.resource_id.in_(ids)) & (Delivery.resource_type == _PERSON),
+            Delivery.person_id.in_(ids),
+            Delivery.merged_person_id.in_(ids),
+        ),
+    )
+    # A household's message names its primary contact. The payload is JSON within JSON, so its quotes are escaped.
+    named = or_(false(), *(func.pg_catalog.position(WebhookBody.body, rf"\"{one}\"".encode()) > 0 for one in ids))
+    households = (
+        select(Delivery.id, Delivery.body_id)
+        .join(WebhookBody, WebhookBody.id == Delivery.body_id)
+        .where(of_organization, Delivery.name.in_(_HOUSEHOLDS), named)
+    )
+    touched = (await session.execute(about.union(households))).all()
+    for start in range(0, len(touched), _BATCH):
+        part = touched[start : start + _BATCH]
+        await session.execute(delete(WebhookBody).where(WebhookBody.id.in_({row.body_id for row in part})))
+        looks = update(PayloadView).where(
+            PayloadView.organization_id == fact.organization_id,
+            PayloadView.delivery_number.in_([row.id for row in part]),
+        )
+        await session.execute(looks.values(reason=""))
