@@ -23,7 +23,6 @@ from webhook_gateway.usecases import care, replay
 from webhook_gateway.usecases import subscriptions as due
 from webhook_gateway.usecases.figures import FIGURES_SECONDS, measure
 from webhook_gateway.usecases.published import published
-from webhook_gateway.usecases.refused import forget_refused
 from webhook_gateway.usecases.retention import forget_old
 from webhook_gateway.usecases.seen import EVERY_SECONDS, forget_seen
 
@@ -60,7 +59,6 @@ def create_app(settings: Settings, **overrides: Any) -> FastAPI:
             Loop("subscription checks", due.start_due, every=5, longest_round=ROUND_SECONDS),
             Loop("keys", due.make_keys, every=60, longest_round=ROUND_SECONDS),
             Loop("seen deliveries", forget_seen, every=EVERY_SECONDS),
-            Loop("old refused calls", forget_refused, every=EVERY_SECONDS),
             Loop("delivery figures", measure, every=FIGURES_SECONDS),
             Loop("old deliveries", forget_old, every=600, longest_round=ROUND_SECONDS),
         ],

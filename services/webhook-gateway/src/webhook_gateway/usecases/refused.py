@@ -5,14 +5,12 @@ Counts are kept in memory for some seconds, because a refused call must cost les
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from sqlalchemy.dialects.postgresql import insert
 
-from servicekit.db.retention import forget
 from servicekit.db.sessions import Sessions
-from servicekit.runtime import Runtime
 from webhook_gateway import metrics
 from webhook_gateway.storage.tables import RefusedCall
 
@@ -22,7 +20,6 @@ Reason = Literal[
 FLUSH_SECONDS: Final = 5.0
 MOST_KINDS: Final = 5_000
 """Combinations of church and reason kept in memory. Of further churches only the reason is counted."""
-KEPT_DAYS: Final = 90
 _MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]{1,60}", re.ASCII)
 
 
@@ -83,10 +80,3 @@ def _sample(length: str, content_type: str) -> dict[str, Any]:
         "bytes": int(length) if length.isascii() and length.isdigit() and len(length) < 16 else None,
         "content_type": kind.group() if kind else None,
     }
-
-
-async def forget_refused(runtime: Runtime, _: object) -> None:
-    """Delete the counts of long ago. A loop's round."""
-    old = runtime.clock.now() - timedelta(days=KEPT_DAYS)
-    hour = RefusedCall.__table__.c.hour
-    await forget(runtime.sessions, RefusedCall.__table__, hour, [hour < old])
