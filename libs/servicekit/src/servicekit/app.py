@@ -65,6 +65,7 @@ def create_service(
     published: outbox.Published | None = None,
     admit: Admit | None = known_service,
     headers: Mapping[str, str] | None = None,
+    quiet: Collection[str] = (),
     title: str | None = None,
     clock: Clock | None = None,
     span_processor: SpanProcessor | None = None,
@@ -81,6 +82,8 @@ def create_service(
     admit: decides who may send a body, called first because FastAPI reads the body before it solves a route's
     dependencies. None if every endpoint reads its body itself, after it has authenticated the caller.
     headers: put on every answer.
+    quiet: templates of routes whose requests are logged only if they fail here (5xx), because they are many and told
+    elsewhere.
     HTTP answers at once, even while PostgreSQL or Kafka is away; `/readyz` on the operator's port reports the outage,
     and the process recovers by itself.
     """
@@ -129,7 +132,7 @@ def create_service(
         raw_bodies,
         admit,
     )
-    app.add_middleware(Edge, bodies=app.state.bodies, headers=headers or {})
+    app.add_middleware(Edge, bodies=app.state.bodies, headers=headers or {}, quiet=quiet)
     if setup_tracing(settings, span_processor):
         FastAPIInstrumentor.instrument_app(app, excluded_urls="livez", server_request_hook=forget_caller)
         HTTPXClientInstrumentor.instrument_client(runtime.http, request_hook=forget_path)

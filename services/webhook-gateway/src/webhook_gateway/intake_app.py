@@ -27,6 +27,7 @@ def create_intake_app(settings: Settings, **overrides: Any) -> FastAPI:
         loops=[Loop("writer", _write, every=0), Loop("refused calls", _flush, every=FLUSH_SECONDS)],
         resources=open_intake,
         raw_bodies=[intake.PATH],
+        quiet=[intake.PATH],
         admit=None,
         **overrides,
     )

@@ -113,6 +113,3 @@ async def open_intake(runtime: Runtime) -> AsyncIterator[IntakeResources]:
     )
     with suppress(SQLAlchemyError, OSError):
         await refused.flush()
-
-
-WiredIntake = Annotated[IntakeResources, Depends(resources)]

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -184,11 +184,12 @@ def _unexpected(error: Exception) -> JSONResponse:
 
 
 class Edge:
-    """The outermost ASGI layer. Every answer gets `headers`."""
+    """The outermost ASGI layer. Every answer gets `headers`. quiet: templates of routes that log errors alone."""
 
-    def __init__(self, app: ASGIApp, *, bodies: Rules, headers: Mapping[str, str]) -> None:
+    def __init__(self, app: ASGIApp, *, bodies: Rules, headers: Mapping[str, str], quiet: Collection[str] = ()) -> None:
         self._app = app
         self._bodies = bodies
+        self._quiet = {"/livez", *quiet}
         self._headers = {"X-Content-Type-Options": "nosniff", **headers}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -237,7 +238,7 @@ class Edge:
         route = getattr(scope.get("route"), "path", "unknown")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         METRICS.http_seconds.labels(method, route, str(status)).observe(seconds)
-        if route != "/livez":
+        if route not in self._quiet or status >= 500:
             log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
 
 

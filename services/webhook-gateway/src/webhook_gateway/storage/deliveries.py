@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Integer, LargeBinary, Text, Uuid, bindparam, text
+from sqlalchemy import ARRAY, JSON, LargeBinary, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.webhooks_delivery_v1 import WebhookReceived
@@ -46,46 +46,42 @@ class Kept:
     received_at: datetime
 
 
+# One JSON text for all values but the bytes: as arrays each value would cost several calls in Python.
 # A body of very many deliveries comes in parts.
 _KEEP: Final = text(
     f"""
     WITH bodies AS (
-        INSERT INTO webhook_body (id, organization_id, key_id, subscription_id, body, received_at)
-        SELECT * FROM unnest(:body_ids, :body_organizations, :body_keys, :body_subscriptions, :bodies, :body_times)
+        INSERT INTO webhook_body (id, organization_id, key_id, subscription_id, received_at, body)
+        SELECT id, organization_id, key_id, subscription_id, received_at, body
+        FROM ROWS FROM (
+            json_to_recordset(:calls) AS (
+                id uuid, organization_id text, key_id integer, subscription_id uuid, received_at timestamptz
+            ),
+            unnest(:bodies)
+        ) AS given (id, organization_id, key_id, subscription_id, received_at, body)
         ON CONFLICT DO NOTHING
     )
     INSERT INTO delivery (
         organization_id, product, generation, body_id, position, delivery_id, name, resource_type, resource_id,
-        person_id, merged_person_id, event_time, sentence, received_at, verified_at, state, outcome, outcome_by
+        person_id, merged_person_id, event_time, received_at, verified_at, sentence, state, outcome, outcome_by
     )
     SELECT organization_id, product, generation, body_id, position, delivery_id, name, resource_type, resource_id,
-        person_id, merged_person_id, event_time, sentence, received_at, verified_at,
+        person_id, merged_person_id, event_time, received_at, verified_at, sentence,
         CASE WHEN sentence IS NULL THEN 'waiting' ELSE 'failed' END,
         CASE WHEN sentence IS NOT NULL THEN 'unreadable' END,
         CASE WHEN sentence IS NOT NULL THEN '{WEBHOOK_GATEWAY}' END
-    FROM unnest(
-        :organizations, :products, :generations, :of_bodies, :positions, :delivery_ids, :names, :resource_types,
-        :resource_ids, :person_ids, :merged_person_ids, :event_times, :sentences, :received, :verified
-    ) WITH ORDINALITY AS given (
-        organization_id, product, generation, body_id, position, delivery_id, name, resource_type, resource_id,
-        person_id, merged_person_id, event_time, sentence, received_at, verified_at, nth
-    )
-    ORDER BY nth
+    FROM ROWS FROM (
+        json_to_recordset(:deliveries) AS (
+            organization_id text, product text, generation integer, body_id uuid, position integer, delivery_id text,
+            name text, resource_type text, resource_id text, person_id text, merged_person_id text,
+            event_time timestamptz, received_at timestamptz, verified_at timestamptz, sentence text
+        )
+    ) WITH ORDINALITY
+    ORDER BY ordinality
     RETURNING id, body_id, position
     """  # noqa: S608 - a name of ours
 ).bindparams(
-    *(bindparam(name, type_=ARRAY(Uuid)) for name in ("body_ids", "body_subscriptions", "of_bodies")),
-    *(bindparam(name, type_=ARRAY(Integer)) for name in ("body_keys", "generations", "positions")),
-    *(bindparam(name, type_=ARRAY(DateTime(timezone=True))) for name in ("body_times", "event_times", "received")),
-    bindparam("verified", type_=ARRAY(DateTime(timezone=True))),
-    bindparam("bodies", type_=ARRAY(LargeBinary)),
-    *(
-        bindparam(name, type_=ARRAY(Text))
-        for name in (
-            *("body_organizations", "organizations", "products", "delivery_ids", "names", "resource_types"),
-            *("resource_ids", "person_ids", "merged_person_ids", "sentences"),
-        )
-    ),
+    bindparam("calls", type_=JSON), bindparam("deliveries", type_=JSON), bindparam("bodies", type_=ARRAY(LargeBinary))
 )
 
 
@@ -95,27 +91,37 @@ async def keep(session: AsyncSession, hints: Sequence[tuple[Body, Hint]]) -> lis
     rows = await session.execute(
         _KEEP,
         {
-            "body_ids": [body.id for body in bodies],
-            "body_organizations": [body.key.organization_id for body in bodies],
-            "body_keys": [body.key.id for body in bodies],
-            "body_subscriptions": [body.subscription_id for body in bodies],
+            "calls": [
+                {
+                    "id": body.id,
+                    "organization_id": body.key.organization_id,
+                    "key_id": body.key.id,
+                    "subscription_id": str(body.subscription_id),
+                    "received_at": body.received_at,
+                }
+                for body in bodies
+            ],
             "bodies": [body.body for body in bodies],
-            "body_times": [body.received_at for body in bodies],
-            "organizations": [body.key.organization_id for body, _ in hints],
-            "products": [body.key.product for body, _ in hints],
-            "generations": [body.key.generation for body, _ in hints],
-            "of_bodies": [body.id for body, _ in hints],
-            "positions": [hint.position for _, hint in hints],
-            "delivery_ids": [hint.delivery_id for _, hint in hints],
-            "names": [hint.name for _, hint in hints],
-            "resource_types": [hint.resource_type for _, hint in hints],
-            "resource_ids": [hint.resource_id for _, hint in hints],
-            "person_ids": [hint.person_id for _, hint in hints],
-            "merged_person_ids": [hint.merged_person_id for _, hint in hints],
-            "event_times": [hint.event_time for _, hint in hints],
-            "sentences": [hint.unreadable for _, hint in hints],
-            "received": [body.received_at for body, _ in hints],
-            "verified": [body.verified_at for body, _ in hints],
+            "deliveries": [
+                {
+                    "organization_id": body.key.organization_id,
+                    "product": body.key.product,
+                    "generation": body.key.generation,
+                    "body_id": body.id,
+                    "position": hint.position,
+                    "delivery_id": hint.delivery_id,
+                    "name": hint.name,
+                    "resource_type": hint.resource_type,
+                    "resource_id": hint.resource_id,
+                    "person_id": hint.person_id,
+                    "merged_person_id": hint.merged_person_id,
+                    "event_time": hint.event_time,
+                    "received_at": body.received_at,
+                    "verified_at": body.verified_at,
+                    "sentence": hint.unreadable,
+                }
+                for body, hint in hints
+            ],
         },
     )
     numbers = {(row.body_id, row.position): row.id for row in rows}
