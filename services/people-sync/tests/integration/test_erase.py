@@ -99,6 +99,8 @@ NOBODYS: Final = {
     "message_attempt": "places in topics",
     "sighting": "Planning Center's ids, while a run lasts",
     "alias": "Planning Center's ids",
+    "hint": "ids and times of notices",
+    "gap": "windows of time",
     "erasure": "the receipt",
     "erased_record": "our ids",
     "erased": "Planning Center's ids",
@@ -584,6 +586,10 @@ async def test_the_erasure_covers_every_table(church: Any, database: str, keys: 
     async with church.app.state.runtime.sessions.begin() as session:
         await session.execute(JOB.delete())
 
+    for removed, kept in (("400", "401"), ("401", "501"), ("402", "502")):
+        at = datetime(2026, 3, 4, tzinfo=UTC)
+        merged = {"removed_id": removed, "kept_id": kept, "merged_at": at, "seen_at": at}
+        await church.store(Alias, merged | {"pco_organization_id": "77"})
     answered = HeldMatchesAnswered(organization_id="org-1", version=1, held_ids=("h",), state="later", by_name=None)
     async with church.app.state.runtime.sessions.begin() as session:
         await append(session, answered)
@@ -593,6 +599,7 @@ async def test_the_erasure_covers_every_table(church: Any, database: str, keys: 
     assert {line["place"] for line in receipt["lines"] if line["count"] == 0} == {
         "decisions",
         "messages",
+        "notices",
         "planning_center",
     }
     # People who are or can only be the person, not people who may be somebody else.
@@ -607,6 +614,8 @@ async def test_the_erasure_covers_every_table(church: Any, database: str, keys: 
     (held,) = await church.rows(HeldMatch)
     assert (held.pco_id, held.candidate_ids) == ("505", [others["stays"]["id"]])
     told = await church.events()
+    (erased,) = [body for kind, _, body in told if kind == "PersonErased"]
+    assert erased["pco_person_ids"] == ["400", "401", "499", "501", "503", "504"], "with those merged into them"
     kinds = {(kind, key) for kind, key, body in told if body is not None}
     families = others["shared"]["id"], others["alone"]["id"]
     assert {("MemberRemoved", gone["id"]), ("FamilyRemoved", families[1]), ("FamilyChanged", families[0])} <= kinds

@@ -10,7 +10,11 @@ class WebhookApplied(Event):
 
     delivery_id: str
     """The vendor's id of the delivery."""
-    outcome: str = Field(description="`changed`, `unchanged`, `conflict`, `held`, `ignored`, `failed` ...")
+    outcome: str = Field(
+        description="`changed`: here, there, or the link; `unchanged`; `conflict` or `held`: somebody has to decide; "
+        "`later`: the next sync goes on; `checked`: all linked events, since it names none; `ignored`: not read; "
+        "`failed`."
+    )
     by: str = Field(description="The service that applied it.")
     applied_at: Timestamp
     """When it was applied."""

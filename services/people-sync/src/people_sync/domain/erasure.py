@@ -88,6 +88,15 @@ def receipt(
     )
     lines.append(
         Line(
+            "notices",
+            "left",
+            "The log of Planning Center's change notices was told to delete what it holds about them: the text of each "
+            "notice goes, and when it came stays.",
+            0,
+        )
+    )
+    lines.append(
+        Line(
             "planning_center",
             "left",
             "Planning Center was not touched. If they are to be erased there too, do that in Planning Center.",

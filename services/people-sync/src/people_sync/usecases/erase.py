@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.people_conflict_v1 import RecordErased
 from contracts.events.people_sync_run_v1 import SyncRunProgressed
+from contracts.events.webhooks_care_v1 import PersonErased
 from contracts.http.erasures import EraseMember
 from contracts.http.erasures import Erasure as Receipt
 from contracts.values import FAMILY, MEMBER
@@ -32,6 +33,7 @@ from people_sync.storage.locks import locked
 from people_sync.storage.records import full_name
 from people_sync.storage.runs import RUNS
 from people_sync.storage.sync_tables import (
+    Alias,
     Change,
     Claim,
     Conflict,
@@ -554,6 +556,15 @@ async def _tell(session: AsyncSession, going: _Erasing, row: Erasure, told: Sequ
             for kind, one in records
         ],
     )
+    if people := await _ever_theirs(session, going):
+        # What the delivery log keeps of notices about them.
+        erased = PersonErased(
+            organization_id=going.organization_id,
+            version=max(one.version for one in going.members.values()),
+            pco_person_ids=people,
+            erased_at=now,
+        )
+        await append_all(session, [erased])
     await append_all(
         session,
         [
@@ -562,3 +573,17 @@ async def _tell(session: AsyncSession, going: _Erasing, row: Erasure, told: Sequ
             if run.state in OPEN
         ],
     )
+
+
+async def _ever_theirs(session: AsyncSession, going: _Erasing) -> tuple[str, ...]:
+    """Planning Center's ids of the person, and of people who were merged into them."""
+    found: set[str] = set()
+    for church, ids in going.people.items():
+        new = set(ids)
+        while new:
+            found |= new
+            merged = select(Alias.removed_id).filter_by(
+                organization_id=going.organization_id, pco_organization_id=church
+            )
+            new = set(await session.scalars(merged.where(among(Alias.kept_id, new)))) - found
+    return tuple(sorted(found))
