@@ -547,11 +547,14 @@ async def test_a_forged_forwarded_address_is_ignored(make_gateway: Any, provider
 async def test_a_call_is_refused_before_its_body_is_read(make_gateway: Any, provider: Any) -> None:
     app = await make_gateway()
     assert [route for route in endpoints(app) if route.path.startswith("/api/v1/people")]
-    assert not [route.path for route in endpoints(app) if route.body_field]  # FastAPI would read it before the token
     async with serve(app, ready=False) as client:
-        for path, status in (("/api/v1/people/members", b"401"), ("/api/v1/people/members/x/y", b"404")):
+        own = [route.path for route in endpoints(app) if route.body_field]  # read by FastAPI
+        assert len(own) > 3
+        refused = [*((path, b"401") for path in own), ("/api/v1/people/members", b"401")]
+        for path, status in (*refused, ("/api/v1/people/members/x/y", b"404")):
             reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
-            writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode())
+            method = "PUT" if path.endswith("/settings") else "POST"
+            writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode())
             assert (await asyncio.wait_for(reader.readline(), 10)).split()[1] == status
             writer.close()
 

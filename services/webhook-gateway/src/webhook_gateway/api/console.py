@@ -42,6 +42,8 @@ PAGES: Final = (
     "/events/{record}/link",
     "/events/{record}",
     "/activity",
+    "/activity/settings",
+    "/activity/deliveries/{record}",
     # Redirect addresses of Planning Center and of the identity provider.
     "/oauth/callback",
     "/signed-in",

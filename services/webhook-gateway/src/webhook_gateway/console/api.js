@@ -126,6 +126,8 @@ export const post = async (path, body) => {
 };
 /** @type {(path: string, body: unknown) => Promise<any>} */
 export const patch = (path, body) => call("PATCH", path, { body });
+/** @type {(path: string, body: unknown) => Promise<any>} */
+export const put = (path, body) => call("PUT", path, { body });
 /** @type {(path: string) => Promise<any>} */
 export const remove = (path) => call("DELETE", path);
 

@@ -53,6 +53,8 @@ const PAGES = [
   [/^\/events\/([^/]+)\/link$/, "/events", "Link an event", () => import("./pages/link.js")],
   [/^\/events\/([^/]+)$/, "/events", "Event", () => import("./pages/event.js")],
   [/^\/activity$/, "/activity", "Activity", () => import("./pages/activity.js")],
+  [/^\/activity\/settings$/, "/activity", "Settings of the log", () => import("./pages/activity_settings.js")],
+  [/^\/activity\/deliveries\/([^/]+)$/, "/activity", "Message", () => import("./pages/delivery.js")],
 ];
 const RAIL = [
   ["/integrations", "Integrations", "plug"],

@@ -784,3 +784,145 @@ export interface FeedState {
 export interface NewFeed extends FeedState {
   path: string;
 }
+
+export interface ActivityHour {
+  hour: string;
+  received: number;
+  applied: number;
+  waiting: number;
+  failed: number;
+  refused: number;
+  more: boolean;
+}
+
+export interface RefusedReason {
+  reason: string;
+  count: number;
+  last: string;
+}
+
+export interface Activity {
+  hours: ActivityHour[];
+  refusals: RefusedReason[];
+  failed: number;
+  failed_more: boolean;
+}
+
+export type DeliveryState = "waiting" | "applied" | "failed" | "archived";
+
+export interface Delivery {
+  number: number;
+  product: Product;
+  name: string;
+  resource_type: string | null;
+  resource_id: string | null;
+  person_id: string | null;
+  state: DeliveryState;
+  outcome: string | null;
+  sentence: string | null;
+  record_kind: "member" | "family" | "event" | null;
+  record_id: string | null;
+  event_time: string | null;
+  received_at: string;
+  applied_at: string | null;
+  replays: number;
+}
+
+export interface DeliveryStep {
+  step: "received" | "verified" | "stored" | "published" | "applied";
+  at: string | null;
+  sentence: string;
+}
+
+export interface PayloadLook {
+  user_name: string;
+  reason: string;
+  seen_at: string;
+}
+
+export interface DeliveryDetails extends Delivery {
+  delivery_id: string;
+  generation: number;
+  merged_person_id: string | null;
+  steps: DeliveryStep[];
+  can_replay: boolean;
+  archived_by: string | null;
+  archived_note: string | null;
+  looks: PayloadLook[];
+}
+
+export interface DeliveryPayload {
+  number: number;
+  document: unknown;
+  masked: boolean;
+  sentence: string;
+}
+
+export interface ReplayPreview {
+  count: number;
+  newest: number;
+  left_out: number;
+  digest: string;
+}
+
+export interface Replay {
+  id: string;
+  state: "queued" | "running" | "done" | "stopped";
+  total: number;
+  done: number;
+  waiting: number;
+  asked_by_name: string;
+  asked_at: string;
+  finished_at: string | null;
+}
+
+export interface DeadLetters {
+  cause: string;
+  count: number;
+  newest: number;
+  newest_at: string;
+  oldest_at: string;
+  name: string;
+  can_replay: boolean;
+}
+
+export interface LogSettings {
+  kept_days: number;
+}
+
+export interface SubscribedName {
+  name: string;
+  subject: string;
+  state: "active" | "waiting" | "refused";
+  since: string | null;
+  last_delivery_at: string | null;
+  refusal: string | null;
+}
+
+export interface Gap {
+  id: string;
+  since: string;
+  until: string;
+  cause: string;
+  found_at: string;
+  redelivered: number;
+  closed_at: string | null;
+  closed_how: string | null;
+  run_id: string | null;
+}
+
+export interface SubscriptionStatement {
+  product: Product;
+  state: "live" | "partly" | "waiting" | "off";
+  sentence: string;
+  names: SubscribedName[];
+  verified_at: string | null;
+  verified_every_seconds: number;
+  last_delivery_at: string | null;
+  gaps: Gap[];
+}
+
+export interface SubscriptionStatements {
+  people: SubscriptionStatement;
+  calendar: SubscriptionStatement;
+}

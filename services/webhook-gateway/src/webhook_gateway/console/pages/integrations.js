@@ -7,6 +7,7 @@ import { action, heading, notice, status, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
 import { sentenceOf } from "../parts/problem.js";
 import { progressOf, runStatus } from "../parts/progress.js";
+import { liveLine } from "../parts/statement.js";
 import { PRODUCTS, count, inProgress, number } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").ConnectionCard} ConnectionCard */
@@ -14,7 +15,7 @@ import { PRODUCTS, count, inProgress, number } from "../parts/words.js";
 /** @typedef {import("../types.d.ts").PeopleStatus} PeopleStatus */
 /** @typedef {import("../types.d.ts").Product} Product */
 /** @typedef {import("../app.js").Context} Context */
-/** @typedef {ReturnType<typeof peopleParts> & { calendar: import("../parts/part.js").Part<import("../types.d.ts").CalendarStatus> }} Figures */
+/** @typedef {ReturnType<typeof peopleParts> & { calendar: import("../parts/part.js").Part<import("../types.d.ts").CalendarStatus>, live: Record<Product, ReturnType<typeof liveLine>> }} Figures */
 
 /** @type {Record<Product, { about: string, read: string, written: string, never: string, role: string }>} */
 const AGREED = {
@@ -55,7 +56,7 @@ export function show(context) {
   });
   const reload = () => cards.reload();
   /** The cards' figures as separate parts, so that a failure leaves the rest. */
-  const figures = { ...peopleParts(context, cards), calendar: calendarPart(context) };
+  const figures = { ...peopleParts(context, cards), calendar: calendarPart(context), live: { people: liveLine(signal, "people"), calendar: liveLine(signal, "calendar") } };
   main.append(
     heading(
       "Integrations",
@@ -308,6 +309,7 @@ function card(context, card, connections, people, said, reload) {
         ),
       product === "calendar" && card.generation > 0 && h("p", {}, h("a", { href: "/settings/calendar" }, "Calendar settings")),
     ],
+    card.state === "connected" ? people.live[product].element : null,
     product === "people" && !unconnected ? [people.conflicts.element, people.numbers.element] : null,
     product === "calendar" && live ? people.calendar.element : null,
     buttons(context, card, connections, people, said, reload),

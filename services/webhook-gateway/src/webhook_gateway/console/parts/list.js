@@ -22,6 +22,8 @@ const MOST = 10_000;
 const FIRST = 200;
 /** Assumed pixel height of a row before it is drawn. */
 const GUESS = 41;
+/** Milliseconds from a fact about a new row until a watched list is read again. */
+const LATER = 1000;
 
 /**
  * @template T
@@ -38,13 +40,15 @@ const GUESS = 41;
  *   most?: number,
  *   dear?: boolean,
  *   follows?: string[],
- *   onFact?: (fact: import("../live.js").Fact) => { id: string, item: T | null } | null | undefined,
+ *   onFact?: (fact: import("../live.js").Fact, known: (id: string) => T | undefined) => { id: string, item: T | null } | null | undefined,
+ *   grows?: boolean,
  *   file?: HTMLElement,
  * }} options the first cell heads its row; `most`: rows of one read; `dear`: the reader asks for every further
  *   read, since a page that is shorter than asked for took long enough; `onFact` gives an item's new state (null: removed)
- *   without a read; null: the fact is of no concern, undefined: the list is to be read again
+ *   without a read; null: the fact is of no concern, undefined: the list is to be read again; `grows`: read again by
+ *   itself where nobody points, for a list that is watched
  */
-export function list(context, { caption, columns, load, id, cells, href, noun, empty, most = FIRST, dear = false, follows = [], onFact, file }) {
+export function list(context, { caption, columns, load, id, cells, href, noun, empty, most = FIRST, dear = false, follows = [], onFact, grows = false, file }) {
   const body = h("tbody");
   const table = h(
     "table",
@@ -252,19 +256,29 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
     return true;
   }
 
+  /** @type {number | undefined} */
+  let later;
+  context.signal.addEventListener("abort", () => clearTimeout(later));
+
+  /** Any row may have changed. Rows must not move under a pointer or lose the focus. */
+  function refresh() {
+    later = undefined;
+    if (items.size > 0 && element.matches(":hover, :focus-within")) fresh.offer();
+    else void reload();
+  }
+
   for (const path of follows) {
     follow(
       path,
       (fact) => {
         if (fact === null) {
-          // Any row may have changed. Rows must not move under a pointer or lose the focus.
-          if (items.size > 0 && element.matches(":hover, :focus-within")) fresh.offer();
-          else void reload();
+          refresh();
           return;
         }
-        const change = onFact?.(fact);
-        if (change === null) return;
-        if (!change || !replace(change.id, change.item)) fresh.offer();
+        const change = onFact?.(fact, (key) => items.get(key));
+        if (change === null || (change && replace(change.id, change.item))) return;
+        if (grows) later ??= setTimeout(refresh, LATER);
+        else fresh.offer();
       },
       context.signal,
     );
@@ -281,7 +295,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
   );
   more.hidden = true;
   const ready = reload();
-  return { element, reload, replace, ready };
+  return { element, reload, refresh, replace, ready, values: () => [...items.values()] };
 }
 
 /**
