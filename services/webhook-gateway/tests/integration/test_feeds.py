@@ -17,8 +17,8 @@ from contracts.feeds import FEEDS, feed_key
 from servicekit.errors import NotFound
 from servicekit.http.auth import Verifier
 from servicekit.http.edge import problem
+from servicekit.settings import ServiceSettings
 from servicekit.testing import KeyRing, serve
-from webhook_gateway.config import Settings
 
 SECRET: Final = "q7Yk2mTeS3cr3tS3cr3tS3cr3tS3cr3tS3cr3tS3cr3"
 ADDRESS: Final = f"{FEEDS}/{SECRET}.ics"
@@ -80,14 +80,10 @@ async def test_who_knows_the_address_reads_without_signing_in(
     assert "cookie" not in asked.headers
     token = asked.headers["authorization"].removeprefix("Bearer ")
 
-    class Calendar(Settings):
+    class Calendar(ServiceSettings):
         service_name = "calendar-sync"
 
-    own = dict.fromkeys(
-        ("auth_service_url", "people_sync_url", "conflict_service_url", "calendar_sync_url", "identity_issuer"),
-        "http://localhost:1",
-    ) | {"identity_jwks_url": "http://localhost:1", "identity_audience": "a", "console_client_id": "c"}
-    verifier = Verifier(keys.settings(Calendar, database_url="postgresql+asyncpg://x/y", kafka="x", **own))
+    verifier = Verifier(keys.settings(Calendar, database_url="postgresql+asyncpg://x/y", kafka="x"))
     assert verifier.verify(token, "service+jwt", signers={"webhook-gateway"})["sub"] == "webhook-gateway"
     unchanged = await gateway.get(ADDRESS, headers={"If-None-Match": 'W/"1"'})
     assert (unchanged.status_code, unchanged.content) == (304, b"")

@@ -29,6 +29,8 @@ LEEWAY_SECONDS = 5
 MAX_TOKEN_CHARACTERS = 16_000
 NOT_VALID = "This sign-in is not valid here: sign in again."
 _CALLER: Final = "caller"
+_WITHOUT_BODY: Final = ("GET", "HEAD")
+"""A stream listens for its caller to leave, as if for a body."""
 """Key in the request's state for the caller, once the token is checked."""
 Key = RSAKey | ECKey
 
@@ -153,7 +155,8 @@ async def admit(connection: HTTPConnection) -> None:
     """Authenticate whoever sends a body. FastAPI reads the body of the gateway's own routes before their dependencies
     are solved; those of other routes are read afterwards.
     """
-    await _caller(connection)
+    if connection.scope["method"] not in _WITHOUT_BODY:
+        await _caller(connection)
 
 
 async def _anyone(connection: HTTPConnection) -> None:
