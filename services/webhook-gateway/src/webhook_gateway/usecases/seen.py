@@ -3,7 +3,7 @@
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from servicekit.errors import sqlstate
 from servicekit.runtime import Runtime
@@ -20,7 +20,7 @@ async def forget_seen(runtime: Runtime, _: object) -> None:
     try:
         async with runtime.sessions.begin() as session:
             emptied = await seen.empty_next_slot(session)
-    except OperationalError as error:
+    except DBAPIError as error:
         if sqlstate(error) != _LOCKED:
             raise
         log.info("the next slot is in use and is emptied later")
