@@ -67,6 +67,7 @@ FAILURES_EVERY: Final = timedelta(days=1)
 """A delivery fails for good after 5.4 days of retries, or with its subscription, so failures are seldom looked for."""
 MOST_FAILURES: Final = 1_000
 """Failed deliveries of a subscription that are sent again at one time. The owner reads the window anyway."""
+_COUNTED_AT_ONCE: Final = 50
 _OVERLAP: Final = timedelta(minutes=5)
 """A gap begins this much before the last sign of life, for deliveries that were under way."""
 _SOON: Final = timedelta(minutes=1)
@@ -110,10 +111,10 @@ async def _run(job: JobContext, resources: Resources, product: str) -> None:
             await job.finish(session)
             return
         key = await stored.key_of(session, connection)
-        if key is None and connection.state == "connected":
+        keys = await stored.unretired(session, job.organization_id, product, connection.generation)
+        if not keys or (key is None and connection.state == "connected"):
             await job.finish(session)  # a loop makes the key, and begins a job
             return
-        keys = await stored.unretired(session, job.organization_id, product, connection.generation)
     care = _Care(job, resources, connection, key, keys)
     await (care.verify() if connection.state == "connected" else care.remove())
 
@@ -282,17 +283,19 @@ class _Care:
         async with self._transaction() as (session, connection, _):
             since = min(one.created_at for one in failed) - _OVERLAP
             await gaps.found(session, connection, since, cause_of((), len(failed)), now)
-        count = 0
-        for one in failed:
-            await self._still_the_same()
-            try:
-                await there.redeliver(one)
-            except (NotFound, Rejected, Conflict) as error:
-                log.info("not delivered again", error=str(error))  # the owner reads the window anyway
-            else:
-                count += 1
-        async with self._transaction() as (session, connection, _):
-            await gaps.redelivered(session, connection, count)
+        for begin in range(0, len(failed), _COUNTED_AT_ONCE):
+            self.job.stop_if_requested()
+            count = 0
+            for one in failed[begin : begin + _COUNTED_AT_ONCE]:
+                await self._still_the_same()
+                try:
+                    await there.redeliver(one)
+                except (NotFound, Rejected, Conflict) as error:
+                    log.info("not delivered again", error=str(error))  # the owner reads the window anyway
+                else:
+                    count += 1
+            async with self._transaction() as (session, connection, _):
+                await gaps.redelivered(session, connection, count)
 
     async def _all_refused(self, sentence: str) -> None:
         now = self.resources.clock.now()

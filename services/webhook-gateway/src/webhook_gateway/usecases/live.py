@@ -26,7 +26,7 @@ from contracts.values import WEBHOOK_GATEWAY
 from servicekit.errors import TooMany
 
 _ABOUT: Final = {  # API paths affected by a topic's facts
-    "auth.connection.v1": ("/connections",),
+    "auth.connection.v1": ("/connections", "/webhooks/status"),
     "people.record.v1": ("/people/members", "/people/families", "/people/status"),
     "people.sync-run.v1": ("/people/status", "/people/runs", "/people/held-matches"),
     "conflicts.conflict.v1": ("/conflicts", "/conflicts/count"),

@@ -64,6 +64,7 @@ async def ensure_key(
         key_hash=hash_of(key),
         sealed_key=vault.seal(key, row="/".join(map(str, whose))),
         created_at=now,
+        failures_seen_at=now,
         due_at=next_verification(connection.organization_id, connection.product, settings.verified_every, now),
     )
     await session.execute(
