@@ -50,7 +50,7 @@ def env_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("compose") / "env"
     subprocess.run([str(ROOT / "deploy/docker/make-env"), str(path)], check=True)
     with path.open("a") as env:
-        for name in ("PORT", "SIMULATOR_PORT", "IDENTITY_PORT"):
+        for name in ("PORT", "WEBHOOK_PORT", "SIMULATOR_PORT", "IDENTITY_PORT"):
             env.write(f"{name}={free_port()}\n")
         env.write(f"PEOPLE={PEOPLE}\n")
     return path

@@ -29,6 +29,8 @@ ONLY_IN_CONTAINERS = {
     "LIMIT_FEED_PER_MINUTE",
     "LIMIT_ORGANIZATION_PER_MINUTE",
     "LIMIT_USER_PER_MINUTE",
+    "LIMIT_WEBHOOKS_PER_MINUTE",
+    "LIMIT_WEBHOOK_GUESSES_PER_MINUTE",
     "PCO_BROWSER_URL",
     "IDENTITY_DISCOVERY_URL",
     "IDENTITY_TYP",
@@ -86,11 +88,19 @@ def test_a_service_knows_its_own_secrets_alone(service: str) -> None:
         assert f"{name}_DATABASE_PASSWORD" not in text
 
 
+def test_the_intake_is_the_gateway_in_another_mode_and_waits_for_no_kafka() -> None:
+    intake, gateway = PARTS["webhook-intake"], PARTS["webhook-gateway"]
+    assert (intake["image"], intake["environment"]) == (gateway["image"], gateway["environment"])
+    assert intake["command"] == ["intake"]
+    assert set(intake["depends_on"]) == {"migrate-webhook-gateway"}
+    assert gateway["environment"]["WEBHOOK_URL"].endswith("webhook-intake:8000}"), "as the simulator reaches it"
+
+
 def test_every_service_can_run_several_times() -> None:
     for name, part in PARTS.items():
         assert "container_name" not in part, name
     published = {name: part["ports"] for name, part in PARTS.items() if "ports" in part}
-    assert set(published) == {"webhook-gateway", "simulator", "identity-provider"}
+    assert set(published) == {"webhook-gateway", "webhook-intake", "simulator", "identity-provider"}
     assert PARTS["people-sync"]["deploy"]["replicas"] == 2
 
 

@@ -53,6 +53,8 @@ from servicekit.local.process import (
 )
 
 SERVICES: Final = (AUTH_SERVICE, PEOPLE_SYNC, CONFLICT_SERVICE, CALENDAR_SYNC, WEBHOOK_GATEWAY)
+INTAKE: Final = "webhook-intake"
+"""The process of webhook-gateway that Planning Center calls."""
 SIMULATOR: Final = "simulator"
 IDENTITY_PROVIDER: Final = "identity-provider"
 _PROXY: Final = "proxy"
@@ -166,7 +168,7 @@ class Stack:
             self._say("stack", f"this takes up to a minute; what they say meanwhile is in {self.state / 'logs'}")
             self._start_in_parallel()
             # Until now they mostly reported that they wait for Kafka, which only their logs need.
-            for name in self.services:
+            for name in self._served:
                 for replica in self._replicas[name]:
                     replica.process.echo = True
         except BaseException:
@@ -182,10 +184,10 @@ class Stack:
             each(*(partial(server.stop, within=HURRIED_SECONDS) for server in (self.kafka, self.postgres)))
 
     def stop(self) -> None:
-        """Stop in order: gateway, services, simulator and identity provider, Kafka, PostgreSQL."""
+        """Stop in order: gateway and intake, services, simulator and identity provider, Kafka, PostgreSQL."""
         self._cancelled.set()
         with self._together() as each:
-            for name in (_PROXY, WEBHOOK_GATEWAY):
+            for name in (_PROXY, WEBHOOK_GATEWAY, INTAKE):
                 each(*(replica.process.stop for replica in self._replicas.get(name, [])))
         with self._together() as each:
             for name in self.services:
@@ -261,8 +263,9 @@ class Stack:
                 )
             time.sleep(0.05)
 
-    def environment(self, service: str) -> dict[str, str]:
-        """The environment of a process of ``service``, without its port."""
+    def environment(self, name: str) -> dict[str, str]:
+        """The environment of a service's process, without its port. The intake has its service's, and its own."""
+        service = _service_of(name)
         credentials = load_credentials(self.state / "credentials.json", SERVICES)
         common = {
             "DATABASE_URL": self.database_url(service),
@@ -301,6 +304,7 @@ class Stack:
                 **urls,
                 **planning_center,
                 "PUBLIC_URL": self.url(),
+                "WEBHOOK_URL": self.url(INTAKE),
                 "WEBHOOK_ENCRYPTION_KEYS": credentials.webhook_encryption_key,
                 "IDENTITY_ISSUER": self.url(IDENTITY_PROVIDER),
                 "IDENTITY_JWKS_URL": f"{self._inside(IDENTITY_PROVIDER)}/jwks.json",
@@ -315,9 +319,15 @@ class Stack:
             **own.get(service, {}),
             **self._overrides.get("*", {}),
             **self._overrides.get(service, {}),
+            **self._overrides.get(name, {}),
         }
 
     # -- inside --------------------------------------------------------------------------------
+
+    @property
+    def _served(self) -> tuple[str, ...]:
+        """The services, and the intake as a part that is scaled for itself."""
+        return (*self.services, INTAKE) if WEBHOOK_GATEWAY in self.services else self.services
 
     def _inside(self, name: str) -> str:
         return f"http://127.0.0.1:{self._ports.chosen[name]}"
@@ -341,10 +351,10 @@ class Stack:
                 )
         # Requested ports first, so that a remembered port of another part does not block them.
         for name in sorted(
-            (SIMULATOR, IDENTITY_PROVIDER, *SERVICES), key=lambda name: not self._wanted_ports.get(name)
+            (SIMULATOR, IDENTITY_PROVIDER, *SERVICES, INTAKE), key=lambda name: not self._wanted_ports.get(name)
         ):
             self._ports.choose(name, self._wanted_ports.get(name, 0))
-        for label in (label for name in self.services for label in self._labels(name)):
+        for label in (label for name in self._served for label in self._labels(name)):
             self._ports.choose(f"{label}.operator")
         self._choose_church()
 
@@ -376,9 +386,9 @@ class Stack:
                 ]
                 self._start_postgres()
                 self._go_on()
-                services = [pool.submit(self._start_service, name) for name in self.services]
+                services = [pool.submit(self._start_service, name) for name in self._served]
                 _raise_first([*others, *services])
-                if any(len(self._replicas[name]) > 1 for name in self.services):
+                if any(len(self._replicas[name]) > 1 for name in self._served):
                     self._start_proxy()
                 _raise_first(
                     [
@@ -435,26 +445,25 @@ class Stack:
             [port],
         )
 
-    def _start_service(self, service: str) -> None:
+    def _start_service(self, name: str) -> None:
+        service = _service_of(name)
         module = service.replace("-", "_")
-        environment = self.environment(service)
+        environment = self.environment(name)
         self._migrate(service, module)
-        labels = self._labels(service)
-        if labels == [service]:
-            ports = [self._ports.chosen[service]]
-        else:
-            ports = [self._ports.choose(label) for label in labels]
-        self._start_process(service, [sys.executable, "-m", module], environment, ports)
+        labels = self._labels(name)
+        ports = [self._ports.chosen[name]] if labels == [name] else [self._ports.choose(label) for label in labels]
+        mode = ["intake"] if name == INTAKE else []
+        self._start_process(name, [sys.executable, "-m", module, *mode], environment, ports)
 
-    def _labels(self, service: str) -> list[str]:
-        """The name of each process of a service."""
-        count = self._replica_counts.get(service, 1)
-        return [service] if count == 1 else [f"{service}.{index}" for index in range(count)]
+    def _labels(self, name: str) -> list[str]:
+        """The name of each process of a service, or of the intake."""
+        count = self._replica_counts.get(name, 1)
+        return [name] if count == 1 else [f"{name}.{index}" for index in range(count)]
 
     def _start_proxy(self) -> None:
         routes = [
             f"{self._ports.chosen[name]}={','.join(str(replica.port) for replica in self._replicas[name])}"
-            for name in self.services
+            for name in self._served
             if len(self._replicas[name]) > 1
         ]
         argv = [sys.executable, "-m", "local_stack.proxy", *(word for route in routes for word in ("--route", route))]
@@ -470,7 +479,7 @@ class Stack:
             label = name if len(ports) == 1 else f"{name}.{index}"
             own = {"HTTP_PORT": str(port)}
             probe = f"http://127.0.0.1:{port}{_PROBES.get(name, '/livez')}"
-            if name in self.services:
+            if name in self._served:
                 own["OPERATOR_PORT"] = str(self._ports.chosen[f"{label}.operator"])
                 probe = f"http://127.0.0.1:{own['OPERATOR_PORT']}/readyz"
             process = StackProcess(
@@ -540,6 +549,10 @@ def forget(state: Path) -> None:
         shutil.rmtree(state)
     finally:
         lock.release()
+
+
+def _service_of(name: str) -> str:
+    return WEBHOOK_GATEWAY if name == INTAKE else name
 
 
 _VARIABLES: Final = {WEBHOOK_GATEWAY: "PORT", SIMULATOR: "SIMULATOR_PORT", IDENTITY_PROVIDER: "IDENTITY_PORT"}

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from local_stack.stack import SERVICES, Stack
+from local_stack.stack import INTAKE, SERVICES, Stack
 from servicekit.local import free_port
 from servicekit.local.process import is_alive, kill_tree, wait_until
 
@@ -163,10 +163,10 @@ def test_from_start_to_stop(launcher: Launcher, state: Path, tmp_path: Path) -> 
 
 
 def test_two_replicas_of_everything_behind_one_address(tmp_path: Path) -> None:
-    with Stack(tmp_path / "state", people=50, replicas=dict.fromkeys(SERVICES, 2)) as stack:
-        assert len({process.pid for process in stack.processes()}) == 2 * len(SERVICES) + 3
+    with Stack(tmp_path / "state", people=50, replicas=dict.fromkeys((*SERVICES, INTAKE), 2)) as stack:
+        assert len({process.pid for process in stack.processes()}) == 2 * len(SERVICES) + 2 + 3
         token = {"authorization": f"Bearer {stack.token('ada')}"}
-        for name in SERVICES:
+        for name in (*SERVICES, INTAKE):
             for index in (0, 1):
                 # Each replica by itself, with retries, since a busy machine may be too slow for one probe.
                 stack.wait_ready(name, index)
@@ -175,3 +175,6 @@ def test_two_replicas_of_everything_behind_one_address(tmp_path: Path) -> None:
             answer = httpx.get(stack.url() + "/api/v1/connections", headers=token)
             assert answer.status_code == 200, answer.text
         assert httpx.get(stack.url() + "/api/v1/connections").status_code == 401
+        assert stack.environment(INTAKE)["WEBHOOK_URL"] == stack.url(INTAKE)
+        for _ in range(4):
+            assert httpx.post(f"{stack.url(INTAKE)}/webhooks/pco/unknown").status_code == 404
