@@ -120,3 +120,9 @@ async def test_one_organization_sees_nothing_of_another(
     other = provider.headers(organization_id=f"org-{uuid4()}")
     shown = (await gateway.get("/api/v1/webhooks/status", headers=other)).json()
     assert (shown["people"]["state"], shown["people"]["names"], shown["people"]["gaps"]) == ("off", [], [])
+
+
+async def test_a_large_body_is_refused_after_the_token(gateway: httpx.AsyncClient, provider: Any) -> None:
+    path, large = "/api/v1/webhooks/people/verify", b" " * (1024 * 1024 + 1)
+    assert (await gateway.post(path, content=large)).status_code == 401
+    assert (await gateway.post(path, content=large, headers=provider.headers())).status_code == 413

@@ -1,12 +1,13 @@
 """The platform's tokens: a JWT of its identity provider, verified against the provider's published keys."""
 
 import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
 import httpx
 import structlog
-from fastapi import Depends
+from fastapi import Depends, Request, Response
 from joserfc import jws, jwt
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import ECKey, JWKRegistry, RSAKey
@@ -152,8 +153,8 @@ async def _caller(connection: HTTPConnection) -> Caller:
 
 
 async def admit(connection: HTTPConnection) -> None:
-    """Authenticate whoever sends a body. FastAPI reads the body of the gateway's own routes before their dependencies
-    are solved; those of other routes are read afterwards.
+    """Authenticate whoever sends a body. The body of the gateway's own routes is read before their dependencies are
+    solved; those of other routes are read afterwards.
     """
     if connection.scope["method"] not in _WITHOUT_BODY:
         await _caller(connection)
@@ -196,3 +197,14 @@ class OwnRoute(KeyedRoute):
     """The class of the gateway's own routes of the platform API: `APIRouter(route_class=OwnRoute)`."""
 
     identify: ClassVar[Identify] = staticmethod(_staff)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Called by FastAPI. A body is read, and refused if it is too large, even where none is expected."""
+        handle = super().get_route_handler()
+
+        async def after_the_body(request: Request) -> Response:
+            if request.method != "GET":
+                await request.body()
+            return await handle(request)
+
+        return after_the_body
