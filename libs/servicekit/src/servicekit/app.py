@@ -25,7 +25,7 @@ from servicekit.http.auth import Verifier, known_service
 from servicekit.http.edge import Edge, add_error_handlers
 from servicekit.http.intake import Admit, Budget, Rules
 from servicekit.http.outgoing import Pools, no_cookies
-from servicekit.http.protocol import serving
+from servicekit.http.protocol import Door, QuickDoor, serving
 from servicekit.jobs import queue as jobs
 from servicekit.jobs.worker import Claimer, JobWorker, Polls
 from servicekit.kafka import consumers, inbox, outbox
@@ -66,6 +66,7 @@ def create_service(
     admit: Admit | None = known_service,
     headers: Mapping[str, str] | None = None,
     quiet: Collection[str] = (),
+    door: type[Door | QuickDoor] = Door,
     title: str | None = None,
     clock: Clock | None = None,
     span_processor: SpanProcessor | None = None,
@@ -84,6 +85,7 @@ def create_service(
     headers: put on every answer.
     quiet: templates of routes whose requests are logged only if they fail here (5xx), because they are many and told
     elsewhere.
+    door: the protocol of the public port.
     HTTP answers at once, even while PostgreSQL or Kafka is away; `/readyz` on the operator's port reports the outage,
     and the process recovers by itself.
     """
@@ -120,6 +122,7 @@ def create_service(
     app.state.subscribers = tuple(subscribers)
     app.state.routers = tuple(routers)
     app.state.metadata = metadata
+    app.state.door = door
     app.include_router(health.router)
     for router in routers:
         app.include_router(router)
@@ -278,7 +281,7 @@ def run(
         host=settings.http_host,
         port=settings.http_port,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        **serving(trusted_proxies=settings.trusted_proxies),
+        **serving(app.state.door, trusted_proxies=settings.trusted_proxies),
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI, Request, Response
 
-from servicekit.http.protocol import Door
+from servicekit.http.protocol import Door, QuickDoor
 from servicekit.testing import eventually, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -20,6 +20,12 @@ CHUNKED = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n
 
 class Hasty(Door):
     """Waits for nobody."""
+
+    patience = 0.4
+
+
+class HastyAndQuick(QuickDoor):
+    """The same with the other parser."""
 
     patience = 0.4
 
@@ -66,9 +72,9 @@ def make_app() -> FastAPI:
     return app
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with serve(make_app(), door=Hasty) as running:
+@pytest_asyncio.fixture(loop_scope="session", params=[Hasty, HastyAndQuick])
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
+    async with serve(make_app(), door=request.param) as running:
         yield running
 
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from sqlalchemy import MetaData
 
 from servicekit.app import create_service
+from servicekit.http.protocol import QuickDoor
 from servicekit.loops import Loop
 from servicekit.runtime import Runtime
 from webhook_gateway.api import intake
@@ -28,6 +29,7 @@ def create_intake_app(settings: Settings, **overrides: Any) -> FastAPI:
         resources=open_intake,
         raw_bodies=[intake.PATH],
         quiet=[intake.PATH],
+        door=QuickDoor,
         admit=None,
         **overrides,
     )

@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from servicekit.http.operators import SecondServer
-from servicekit.http.protocol import Door, serving
+from servicekit.http.protocol import Door, QuickDoor, serving
 from servicekit.testing.time import eventually
 
 
@@ -22,7 +22,7 @@ class Served(httpx.AsyncClient):
 
 @asynccontextmanager
 async def serve(
-    app: FastAPI, *, ready: bool = True, within: float = 30.0, door: type[Door] = Door
+    app: FastAPI, *, ready: bool = True, within: float = 30.0, door: type[Door | QuickDoor] | None = None
 ) -> AsyncIterator[Served]:
     """Run the app with its lifespan; yields a client whose base URL is the app's.
 
@@ -30,7 +30,7 @@ async def serve(
     """
     runtime = getattr(app.state, "runtime", None)
     trusted = runtime.settings.trusted_proxies if runtime else ""
-    options = serving(trusted_proxies=trusted) | {"http": door}
+    options = serving(door or getattr(app.state, "door", Door), trusted_proxies=trusted)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, timeout_graceful_shutdown=5, **options)
     server = SecondServer(config)
     running = asyncio.create_task(server.serve())
