@@ -1,6 +1,6 @@
 """`make bench`: measure, print one table, keep it in README.md."""
 
-from bench import calendar, console, decisions, door, feed, figures, million, plans, traffic, undo
+from bench import calendar, console, decisions, door, feed, figures, million, plans, traffic, undo, webhooks
 from bench.parameters import Parameters
 from bench.table import Row, show
 from bench.work import say
@@ -16,6 +16,7 @@ _ALONE = (
     (console, ("console",)),
     (feed, ("feed",)),
     (calendar, ("links", "there")),
+    (webhooks, ("intake", "seen")),
 )
 """Figures by module; each figure is a function."""
 

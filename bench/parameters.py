@@ -31,6 +31,8 @@ FIGURES = (
     "feed",
     "links",
     "there",
+    "intake",
+    "seen",
 )
 
 
@@ -69,6 +71,8 @@ class Parameters:
     """Linked events of links."""
     calendar: int = 50_000
     """Events in Planning Center of there."""
+    seen: int = 30_000_000
+    """Deliveries of 30 days of seen."""
     callers: int = 100
     """Concurrent callers of through."""
     quiet: int = 60

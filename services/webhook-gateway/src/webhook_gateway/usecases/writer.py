@@ -28,6 +28,10 @@ MOST_WAITING: Final = 5_000
 STORE_SECONDS: Final = 10.0
 """Time for a transaction. Planning Center's own timeout is unknown (pco-api.md 6.4)."""
 IDLE_SECONDS: Final = 1.0
+GATHER_SECONDS: Final = 0.002
+"""After a transaction of several calls the next one waits this long for more, because a transaction costs as much as
+many deliveries in it.
+"""
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +59,8 @@ class Writer:
         self._sessions = sessions
         self._waiting: deque[Call] = deque()
         self._filled = asyncio.Event()
+        self._busy = False
+        """The last transaction had several calls."""
 
     async def store(self, body: Body, hints: Sequence[Hint]) -> None:
         """Return when all deliveries of the body are stored durably, or were before. Unavailable if they cannot be."""
@@ -77,8 +83,12 @@ class Writer:
                 async with asyncio.timeout(IDLE_SECONDS):
                     await self._filled.wait()
             except TimeoutError:
+                self._busy = False
                 return
+        if self._busy:
+            await asyncio.sleep(GATHER_SECONDS)
         calls = self._take()
+        self._busy = len(calls) > 1
         try:
             await self._store(calls)
         finally:
@@ -153,8 +163,8 @@ def _identities(call: Call) -> Iterator[UUID]:
     """By which deliveries are recognized: their own ids; of one without an id, its place in these bytes."""
     whole = b""
     for hint in call.hints:
-        if hint.uuid is not None:
-            yield hint.uuid
+        if (own := hint.uuid) is not None:
+            yield own
             continue
         if not hint.delivery_id:
             whole = whole or blake2b(call.body.body).digest()
