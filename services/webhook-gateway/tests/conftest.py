@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
+from contracts.http.auth import LEASE_PATH
 from servicekit.testing import Databases, KeyRing, serve
 from webhook_gateway.config import Settings
 from webhook_gateway.intake_app import create_intake_app
@@ -113,6 +114,11 @@ class Owner:
     def app(self) -> FastAPI:
         """Answers everything."""
         app = FastAPI(openapi_url=None)
+
+        @app.post(LEASE_PATH)
+        async def nothing_to_lend() -> Response:
+            # Facts of other tests begin the care of subscriptions here, which ends with this.
+            return JSONResponse({}, 409)
 
         @app.api_route("/{path:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
         async def take(request: Request) -> Response:

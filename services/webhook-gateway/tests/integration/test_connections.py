@@ -9,8 +9,7 @@ import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from cryptography.fernet import Fernet
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI
 from sqlalchemy import select
 
 from contracts.events.auth_connection_v1 import (
@@ -52,13 +51,8 @@ async def app(make_gateway: Any) -> FastAPI:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def gateway(app: FastAPI, owner: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def gateway(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """Auth-service has no grant, so nothing is asked of Planning Center."""
-
-    async def nothing_to_lend(_: Request) -> Response:
-        return JSONResponse({}, 409)
-
-    owner.answer = nothing_to_lend
     async with serve(app, within=60) as client:
         yield client
 

@@ -7,8 +7,7 @@ from uuid import uuid4
 
 import httpx
 import pytest_asyncio
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI
 from sqlalchemy import select
 
 from contracts.events.auth_connection_v1 import ConnectionAuthorized
@@ -28,11 +27,7 @@ async def app(make_gateway: Any) -> FastAPI:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def gateway(app: FastAPI, owner: Any) -> AsyncIterator[httpx.AsyncClient]:
-    async def nothing_to_lend(_: Request) -> Response:
-        return JSONResponse({}, 409)
-
-    owner.answer = nothing_to_lend
+async def gateway(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with serve(app, ready=False) as client:
         yield client
 
