@@ -130,7 +130,20 @@ def browser() -> Iterator[Browser]:
 
 # -- stories in Chromium that share a stack ----------------------------------------------------------------------------
 
-STORIES = ("decisions", "join", "kept_out", "plans", "proof", "rules", "undo", "statement", "erase", "events", "links")
+STORIES = (
+    "decisions",
+    "join",
+    "kept_out",
+    "plans",
+    "proof",
+    "rules",
+    "undo",
+    "statement",
+    "erase",
+    "events",
+    "links",
+    "webhooks",
+)
 """Number of the church by `test_browser_*.py` file, so that its seed does not depend on the selected files."""
 FIRST_CHURCH = 3
 

@@ -1,7 +1,7 @@
 // Activity: the messages from Planning Center, hour by hour and one by one, and what became of each.
 
 import { get } from "../api.js";
-import { KINDS, OUTCOME_CHIPS, STATE_CHIPS, aboutOf, addressOf, deliveryOutcome, deliveryStatus, nameOf, recordLink } from "../parts/deliveries.js";
+import { KINDS, OUTCOME_CHIPS, STATE_CHIPS, aboutOf, addressOf, deliveryOutcome, deliveryStatus, nameOf, parted, recordLink } from "../parts/deliveries.js";
 import { h } from "../parts/dom.js";
 import { failedMessages } from "../parts/failed_messages.js";
 import { hoursOf } from "../parts/hours.js";
@@ -63,7 +63,7 @@ export async function show(context) {
     id: (/** @type {Delivery} */ delivery) => String(delivery.number),
     href: (delivery) => addressOf(delivery.number),
     cells: (delivery) => [
-      h("code", { class: "small" }, nameOf(delivery)),
+      delivery.name ? h("code", { class: "small" }, ...parted(delivery.name)) : nameOf(delivery),
       h("span", {}, aboutOf(delivery), recordLink(delivery) ? " · " : "", recordLink(delivery)),
       deliveryStatus(delivery.state),
       delivery.outcome === "failed" || delivery.outcome === "unreadable" ? delivery.sentence : deliveryOutcome(delivery.outcome),

@@ -1,7 +1,7 @@
 // One message from Planning Center: its five steps, what it touched, its contents, and who looked at them.
 
 import { at, get, post } from "../api.js";
-import { aboutOf, deliveryOutcome, deliveryStatus, nameOf, recordLink, thereOf } from "../parts/deliveries.js";
+import { aboutOf, deliveryOutcome, deliveryStatus, nameOf, parted, recordLink, thereOf } from "../parts/deliveries.js";
 import { announce, h } from "../parts/dom.js";
 import { action, ask, field, heading, run, status, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
@@ -37,7 +37,7 @@ export async function show(context) {
     render: detailsOf,
   });
   const contents = payloadOf(context, path, () => details.reload());
-  main.append(heading(nameOf(first), h("a", { href: "/activity" }, "Activity")), again.said, details.element, contents);
+  main.append(heading(first.name ? parted(first.name) : nameOf(first), h("a", { href: "/activity" }, "Activity")), again.said, details.element, contents);
 
   /** @param {Details} known */
   function detailsOf(known) {
@@ -115,7 +115,7 @@ function payloadOf({ signal, admin }, path, looked) {
     render: (/** @type {Payload} */ { document: shown, masked, sentence }) => [
       h("p", { class: "quiet" }, sentence),
       shown === null ? null : h("pre", { class: "scroll payload", tabindex: "0", role: "group", "aria-label": "Contents" }, JSON.stringify(shown, null, 2)),
-      shown === null || !admin ? null : h("div", { class: "row" }, masked ? action("Show values", reveal, { key: "look" }) : action("Hide values", () => contents.reload(), { key: "hide" })),
+      shown === null || !admin ? null : h("div", { class: "row" }, masked ? action("Show values", reveal, { key: "values" }) : action("Hide values", () => contents.reload(), { key: "values" })),
     ],
   });
 

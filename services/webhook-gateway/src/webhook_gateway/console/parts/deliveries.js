@@ -79,3 +79,6 @@ export const nameOf = ({ name }) => name || "A message that cannot be read";
 
 /** The address of a delivery's page. @param {number} number */
 export const addressOf = (number) => at`/activity/deliveries/${String(number)}`;
+
+/** An exact name that may go on in the next line behind its dots. @param {string} name */
+export const parted = (name) => name.split(".").flatMap((part, position) => (position === 0 ? [part] : [".", h("wbr"), part]));

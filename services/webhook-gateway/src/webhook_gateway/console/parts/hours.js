@@ -81,7 +81,7 @@ export function hoursOf(hours, href) {
       h("summary", {}, "The same as a table"),
       h(
         "div",
-        { class: "scroll", tabindex: "0", role: "group", "aria-label": "Table of the last 24 hours" },
+        { class: "scroll wide", tabindex: "0", role: "group", "aria-label": "Table of the last 24 hours" },
         h(
           "table",
           { class: "table" },

@@ -287,7 +287,7 @@ export async function confirm({ title, text, verb, work, dangerous = true }) {
 
 /**
  * The heading of a page. It takes the focus after navigation, where screen readers then begin.
- * @param {string} text
+ * @param {Child} text
  * @param {...Child} beside
  */
 export const heading = (text, ...beside) =>

@@ -52,16 +52,19 @@ export function sending(context, done) {
   async function watch(id) {
     const mine = (turn += 1);
     const over = () => signal.aborted || mine !== turn;
+    let sent = false;
     for (let looks = 0; ; looks += 1) {
       try {
         /** @type {Replay} */
         const replay = await get(at`/webhooks/replays/${id}`, undefined, signal);
         if (over()) return;
         show(replay);
-        if (replay.state === "stopped" || (replay.state === "done" && replay.waiting === 0)) {
+        if (!sent && (replay.state === "done" || replay.state === "stopped")) {
+          sent = true;
           announce(sentenceFor(replay));
-          return void done();
+          void done();
         }
+        if (replay.state === "stopped" || (replay.state === "done" && replay.waiting === 0)) return void done();
       } catch (error) {
         if (over()) return;
         if (error instanceof Problem && error.status === 404) {

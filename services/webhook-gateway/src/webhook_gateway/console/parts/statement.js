@@ -1,10 +1,11 @@
 // Whether changes come at once: what Planning Center was asked to tell, since when, and what was lost.
 
 import { at, get, post } from "../api.js";
+import { parted } from "./deliveries.js";
 import { h } from "./dom.js";
 import { action, notice, status, when } from "./look.js";
 import { part } from "./part.js";
-import { PRODUCTS, count, number } from "./words.js";
+import { PRODUCTS, count, number, sentenceCase } from "./words.js";
 
 /** @typedef {import("../types.d.ts").SubscriptionStatement} Statement */
 /** @typedef {import("../types.d.ts").SubscriptionStatements} Statements */
@@ -79,14 +80,14 @@ export function statements(context) {
             h("dt", {}, "Gaps"),
             h("dd", {}, gaps.length === 0 ? "None" : `${count(gaps.length, "gap")}, ${open.length === 0 ? "all closed" : `${number(open.length)} open`}`),
           ),
-      refused.length > 0 ? notice("warn", h("p", {}, `Planning Center refuses ${count(refused.length, "kind of change", "kinds of change")}:`), h("ul", { class: "bullets" }, ...refused.map((one) => h("li", { key: one.name }, `${one.subject}: ${one.refusal ?? "no reason was given"}`)))) : null,
+      refused.length > 0 ? notice("warn", h("p", {}, `Planning Center refuses ${count(refused.length, "kind of change", "kinds of change")}:`), h("ul", { class: "bullets" }, ...refused.map((one) => h("li", { key: one.name }, `${sentenceCase(one.subject)}: ${one.refusal ?? "no reason was given"}`)))) : null,
       names.length > 0 ? namesOf(statement) : null,
       gaps.length > 0 ? gapsOf(statement) : null,
       admin && state !== "off"
         ? h(
             "div",
             { class: "row" },
-            action("Check now", async () => void both.show({ .../** @type {Statements} */ (both.value()), [product]: await post(at`/webhooks/${product}/verify`) }), { key: "check", name: `Check ${PRODUCTS[product]} now` }),
+            action("Check now", async () => void both.show({ .../** @type {Statements} */ (both.value()), [product]: await post(at`/webhooks/${product}/verify`) }), { key: "check", name: `Check now: ${PRODUCTS[product]}` }),
           )
         : null,
     );
@@ -102,7 +103,7 @@ const namesOf = ({ product, names }) =>
     h("summary", {}, "Each kind of change"),
     h(
       "div",
-      { class: "scroll", tabindex: "0", role: "group", "aria-label": `Kinds of change of ${PRODUCTS[product]}` },
+      { class: "scroll wide", tabindex: "0", role: "group", "aria-label": `Kinds of change of ${PRODUCTS[product]}` },
       h(
         "table",
         { class: "table" },
@@ -116,7 +117,7 @@ const namesOf = ({ product, names }) =>
             return h(
               "tr",
               { key: one.name },
-              h("th", { scope: "row" }, one.subject, h("br"), h("code", { class: "small quiet" }, one.name)),
+              h("th", { scope: "row" }, sentenceCase(one.subject), h("br"), h("code", { class: "small quiet" }, ...parted(one.name))),
               h("td", {}, status(tone, word, { icon: image })),
               h("td", {}, when(one.since, "")),
               h("td", {}, when(one.last_delivery_at, "None yet")),
