@@ -123,12 +123,29 @@ def test_who_can_be_told_to_be_an_adult(attributes: dict[str, Any], adult: bool)
         b'{"data": []}',
         b'{"data": [{"attributes": null}]}',
         around("nonsense"),
+        around("[" * 100_000),
+        b"[" * 100_000,
         message([]),
         around(7),
     ],
 )
 def test_what_cannot_be_read_is_not_shown(body: bytes) -> None:
     assert show(body, 0, revealed=True, today=TODAY) is None
+
+
+def test_what_no_answer_can_hold_is_left_out() -> None:
+    attributes = r'{"child": false, "\ud800": "a\udfffb", "number": NaN, "large": 1e999, "grade": 3.5}'
+    body = around(f'{{"\\ud800": 1, "data": {{"type": "Person", "id": "1", "attributes": {attributes}}}}}')
+    shown = show(body, 0, revealed=True, today=TODAY)
+    assert shown is not None
+    assert json.dumps(shown, ensure_ascii=False, allow_nan=False).encode()
+    assert shown["attributes"]["payload"]["data"]["attributes"] == {
+        "child": False,
+        "?": "a?b",
+        "number": 0,
+        "large": 0,
+        "grade": 3.5,
+    }
 
 
 def test_deep_documents_end() -> None:

@@ -10,14 +10,16 @@ import { count, exact, number } from "./words.js";
 const SPACE = "http://www.w3.org/2000/svg";
 const WIDTH = 720;
 const HEIGHT = 200;
-const LEFT = 48;
-const RIGHT = 12;
+const LEFT = 56;
+const RIGHT = 16;
 const TOP = 12;
 const BOTTOM = 28;
 const TICK = new Intl.DateTimeFormat(undefined, { hour: "numeric" });
 const HOUR = new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "numeric", minute: "2-digit" });
 /** Half the size of a mark. */
-const SIZE = 4;
+const SIZE = 3.5;
+/** Pixels between the marks of one hour, so that equal numbers stand side by side. */
+const APART = 5;
 
 /** @type {[name: Series, word: string, dashes: string, mark: (x: number, y: number) => string][]} */
 const SERIES = [
@@ -124,17 +126,21 @@ function drawing(hours, spoken) {
     );
   }
   hours.forEach((hour, position) => {
-    if (position % 4 === 0) chart.append(shape("text", { x: across(position), y: HEIGHT - 6, "text-anchor": "middle" }, TICK.format(new Date(hour.hour))));
+    const anchor = position === hours.length - 1 ? "end" : "middle";
+    if (position % 4 === 0) chart.append(shape("text", { x: across(position) + (anchor === "end" ? RIGHT : 0), y: HEIGHT - 6, "text-anchor": anchor }, TICK.format(new Date(hour.hour))));
   });
-  for (const [name, word, dashes, mark] of SERIES) {
-    const points = hours.map((hour, position) => [across(position), down(hour[name])]);
+  for (const [order, [name, word, dashes, mark]] of SERIES.entries()) {
+    if (hours.every((hour) => hour[name] === 0)) continue;
+    /** @param {number} position */
+    const beside = (position) => across(position) + (order - (SERIES.length - 1) / 2) * APART;
+    const points = hours.map((hour, position) => [beside(position), down(hour[name])]);
     chart.append(
       shape(
         "g",
         { class: `series ${name}` },
         shape("title", {}, word),
         shape("polyline", { class: "line", points: points.map((point) => point.join(",")).join(" "), "stroke-dasharray": dashes }),
-        ...hours.flatMap((hour, position) => (hour[name] > 0 ? [shape("path", { class: "mark", d: mark(across(position), down(hour[name])) })] : [])),
+        ...hours.flatMap((hour, position) => (hour[name] > 0 ? [shape("path", { class: "mark", d: mark(beside(position), down(hour[name])) })] : [])),
       ),
     );
   }
