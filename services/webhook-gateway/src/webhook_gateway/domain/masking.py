@@ -6,6 +6,7 @@ other text becomes `HIDDEN` and every other number 0.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import date
@@ -28,6 +29,8 @@ _NUMBERS: Final = frozenset({"person_to_keep_id", "person_to_remove_id"})
 _TIMES: Final = frozenset({"created_at", "updated_at", "event_time", "inactivated_at", "starts_at", "ends_at"})
 
 
+_INNER: Final = ("attributes", "links")
+"""Members of a resource that hold its values."""
 _Inside = Literal["frame", "hidden", "open"]
 """Part of a document: `frame` around the resources' attributes, `hidden` or `open` attributes."""
 
@@ -39,9 +42,9 @@ def show(body: bytes, position: int, *, revealed: bool, today: date) -> dict[str
     to be an adult, stay hidden.
     """
     try:
-        delivery = _parsed(body)["data"][position]
+        delivery = json.loads(body)["data"][position]
         attributes = dict(delivery["attributes"])
-        payload = _parsed(attributes.pop("payload"))
+        payload = json.loads(attributes.pop("payload"))
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
     if not isinstance(payload, dict):
@@ -57,12 +60,6 @@ def show(body: bytes, position: int, *, revealed: bool, today: date) -> dict[str
     return shown
 
 
-def _parsed(text: str | bytes) -> Any:
-    """A document. A lone half of a surrogate pair, which no answer of ours could hold, becomes a question mark."""
-    whole = json.dumps(json.loads(text), ensure_ascii=False, allow_nan=False)
-    return json.loads(whole.encode("utf-8", "replace"))
-
-
 def _document(payload: dict[str, Any], today: date | None) -> dict[str, Any]:
     """A JSON:API document. today: reveal values; None to hide all."""
     shown = {}
@@ -72,7 +69,7 @@ def _document(payload: dict[str, Any], today: date | None) -> dict[str, Any]:
         elif name in {"data", "included"} and isinstance(value, list):
             shown[name] = [_resource(one, today) for one in value]
         else:
-            shown[name] = _copy(value, "frame")
+            shown[_text(name)] = _copy(value, "frame")
     return shown
 
 
@@ -80,8 +77,8 @@ def _resource(value: Any, today: date | None) -> Any:
     if not isinstance(value, dict):
         return _copy(value, "hidden")
     inside: _Inside = "open" if today is not None and _may_be_seen(value, today) else "hidden"
-    shown = _copy({**value, "attributes": None, "links": None}, "frame")
-    return {name: _copy(value[name], inside) if name in {"attributes", "links"} else shown[name] for name in value}
+    around = {name: None if name in _INNER else below for name, below in value.items()}
+    return _copy(around, "frame") | {name: _copy(value[name], inside) for name in _INNER if name in value}
 
 
 def _copy(value: Any, inside: _Inside, depth: int = 0) -> Any:
@@ -90,14 +87,21 @@ def _copy(value: Any, inside: _Inside, depth: int = 0) -> Any:
     if depth < _DEEPEST and isinstance(value, dict):
         named = inside == "frame" and value.keys() >= {"id", "type"}
         return {
-            name: below if _is_plain(name, below, named) else _copy(below, inside, depth + 1)
+            _text(name): below if _is_plain(name, below, named) else _copy(below, inside, depth + 1)
             for name, below in value.items()
         }
     if depth < _DEEPEST and isinstance(value, list):
         return [_copy(one, inside, depth + 1) for one in value]
-    if inside == "open" and not isinstance(value, dict | list):
+    if inside == "open" and isinstance(value, str):
+        return _text(value)
+    if inside == "open" and isinstance(value, int | float) and math.isfinite(value):
         return value
     return 0 if isinstance(value, int | float) else HIDDEN
+
+
+def _text(value: str) -> str:
+    """Without lone surrogates, which JSON can hold and UTF-8 cannot."""
+    return value.encode("utf-8", "replace").decode()
 
 
 def _is_plain(name: str, value: Any, named: bool) -> bool:
