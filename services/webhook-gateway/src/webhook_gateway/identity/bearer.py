@@ -30,8 +30,6 @@ LEEWAY_SECONDS = 5
 MAX_TOKEN_CHARACTERS = 16_000
 NOT_VALID = "This sign-in is not valid here: sign in again."
 _CALLER: Final = "caller"
-_WITHOUT_BODY: Final = ("GET", "HEAD")
-"""A stream listens for its caller to leave, as if for a body."""
 """Key in the request's state for the caller, once the token is checked."""
 Key = RSAKey | ECKey
 
@@ -152,14 +150,6 @@ async def _caller(connection: HTTPConnection) -> Caller:
     return caller
 
 
-async def admit(connection: HTTPConnection) -> None:
-    """Authenticate whoever sends a body. The body of the gateway's own routes is read before their dependencies are
-    solved; those of other routes are read afterwards.
-    """
-    if connection.scope["method"] not in _WITHOUT_BODY:
-        await _caller(connection)
-
-
 async def _anyone(connection: HTTPConnection) -> None:
     limits: Limits = connection.app.state.resources.limits
     limits.address(connection)
@@ -199,12 +189,15 @@ class OwnRoute(KeyedRoute):
     identify: ClassVar[Identify] = staticmethod(_staff)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Called by FastAPI. A body is read, and refused if it is too large, even where none is expected."""
+        """Called by FastAPI, whose handler reads the body before it solves dependencies: the caller is authenticated
+        first. A body that is too large is refused even where none is expected.
+        """
         handle = super().get_route_handler()
 
-        async def after_the_body(request: Request) -> Response:
+        async def of_a_known_caller(request: Request) -> Response:
             if request.method != "GET":
+                await _caller(request)
                 await request.body()
             return await handle(request)
 
-        return after_the_body
+        return of_a_known_caller
