@@ -135,10 +135,12 @@ async def test_every_delivery_answered_200_survives_kills_of_two_processes(datab
             senders = [asyncio.create_task(sender(client, number)) for number in range(8)]
             try:
                 for number in range(3):
-                    before = len(answered)
-                    await eventually(
-                        lambda before=before: len(answered) > before + 60 or any(s.done() for s in senders)
-                    )
+                    enough = len(answered) + 60
+
+                    def goes_on(enough: int = enough) -> bool:
+                        return len(answered) > enough or any(task.done() for task in senders)
+
+                    await eventually(goes_on)
                     victim = number % 2
                     processes[victim].kill()
                     await processes[victim].wait()
