@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 
 from contracts.values import SERVICES
 from local_stack.church import Church
-from local_stack.stack import Stack
+from local_stack.stack import INTAKE, Stack
 from servicekit.testing import preloaded, servers
 
 SUPPORT = str(Path(__file__).parent / "support")
@@ -57,6 +57,12 @@ def processes() -> int:
     return 2
 
 
+@pytest.fixture(scope="module")
+def intakes() -> int:
+    """Number of processes that Planning Center calls."""
+    return 1
+
+
 @pytest.fixture(scope="session")
 def state_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateOf]:
     """Makes the folder of a stack by its name. What PostgreSQL and Kafka keep stands in memory, where there is room."""
@@ -72,12 +78,12 @@ def state_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateOf]:
 
 
 @pytest.fixture(scope="module")
-def stack(state_of: StateOf, vendor: dict[str, object], people: int, processes: int) -> Iterator[Stack]:
+def stack(state_of: StateOf, vendor: dict[str, object], people: int, processes: int, intakes: int) -> Iterator[Stack]:
     """All services, two processes each unless a module says otherwise."""
     with Stack(
         state_of("stack"),
         people=people,
-        replicas=dict.fromkeys(SERVICES, processes),
+        replicas={**dict.fromkeys(SERVICES, processes), INTAKE: intakes},
         environment={"people-sync": SCALED, "webhook-gateway": {"LIVE_HEARTBEAT_SECONDS": "1"}},
         simulator_settings=vendor,
         cache=ROOT / ".cache",
