@@ -207,9 +207,9 @@ async def _said(session: AsyncSession, refreshes: "Refreshes", row: "RefreshColu
 
 
 def _together(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The most telling of several outcomes."""
+    """The most telling of several outcomes; of equal ones that of a record that is here."""
     order = {name: place for place, name in enumerate(_MOST_TELLING)}
-    return min(outcomes, key=lambda one: order.get(one["outcome"], 0), default=None)
+    return min(outcomes, key=lambda one: (order.get(one["outcome"], 0), not one.get("record_id")), default=None)
 
 
 async def named_by(session: AsyncSession, hints: Hints, refresh_id: UUID) -> list[Named]:

@@ -7,14 +7,14 @@
 A record has at most one queued row, so requests for it coalesce. `synckit.refresh_job` works the rows off.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Index, exists, func, inspect, literal_column, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Index, Text, Uuid, exists, func, inspect, literal, literal_column, or_, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -148,6 +148,16 @@ async def request(
         tries=0,
         requested_at=now,
     )
+    queued = await session.scalars(
+        _merging(refreshes, statement, by_record=by_record).returning(rows),
+        execution_options={"populate_existing": True},
+    )
+    return queued.one()
+
+
+def _merging(refreshes: Refreshes, statement: Insert, *, by_record: bool) -> Insert:
+    """The insertion of rows, each into the queued one of its record if there is one."""
+    rows = refreshes.rows
     table = inspect(rows).local_table.name
     index = [*_OWNER, "record_id" if by_record else "pco_id"]
     where = text(f"state = 'queued' AND record_id IS {'NOT NULL' if by_record else 'NULL'}")
@@ -160,11 +170,65 @@ async def request(
         "urgent": rows.urgent | statement.excluded.urgent,
         "not_before": func.least(rows.not_before, statement.excluded.not_before),
     }
-    queued = await session.scalars(
-        statement.on_conflict_do_update(index_elements=index, index_where=where, set_=merged).returning(rows),
-        execution_options={"populate_existing": True},
-    )
-    return queued.one()
+    return statement.on_conflict_do_update(index_elements=index, index_where=where, set_=merged)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """A record to look at, by our id or by Planning Center's."""
+
+    kind: str
+    record_id: UUID | None
+    pco_id: str
+
+
+async def request_all(
+    session: AsyncSession,
+    refreshes: Refreshes,
+    owner: Mapping[str, str],
+    targets: Collection[Target],
+    *,
+    reason: str,
+    now: datetime,
+) -> dict[Target, UUID]:
+    """As `request` for many at once, for nobody at a screen. The caller has called `wake`. Gives the rows' ids."""
+    rows = refreshes.rows
+    known = {(one.kind, one.record_id): one for one in targets if one.record_id is not None}
+    strange = {(one.kind, one.pco_id): one for one in targets if one.record_id is None}
+    found: dict[Target, UUID] = {}
+    for by_record, those in ((True, known), (False, strange)):
+        if not those:
+            continue
+        # In one order, because another transaction may request the same records.
+        ordered = sorted(those, key=lambda key: (key[0], str(key[1])))
+        ids = literal([uuid7() for _ in ordered], ARRAY(Uuid))
+        kinds = literal([kind for kind, _ in ordered], ARRAY(Text))
+        named = literal([key for _, key in ordered], ARRAY(Uuid if by_record else Text))
+        each = func.unnest(ids, kinds, named).table_valued("id", "kind", "named", with_ordinality="nth")
+        each = each.render_derived(name="target")
+        name = "record_id" if by_record else "pco_id"
+        values = {
+            "id": each.c.id,
+            **{column: literal(value) for column, value in owner.items()},
+            "kind": each.c.kind,
+            name: each.c.named,
+            "reasons": literal([reason], ARRAY(Text)),
+            "urgent": literal(False),
+            "not_before": literal(now),
+            "state": literal("queued"),
+            "tries": literal(0),
+            "requested_at": literal(now),
+        }
+        statement = insert(rows).from_select(list(values), select(*values.values()).order_by(each.c.nth))
+        merged = _merging(refreshes, statement, by_record=by_record)
+        queued = await session.execute(merged.returning(rows.id, rows.kind, getattr(rows, name)))
+        rows_of = {(kind, key): row_id for row_id, kind, key in queued}
+        found |= {
+            one: rows_of[one.kind, one.record_id if by_record else one.pco_id]
+            for one in targets
+            if (one.record_id is not None) == by_record
+        }
+    return found
 
 
 async def wake(session: AsyncSession, refreshes: Refreshes, organization_id: str, *, urgent: bool = False) -> None:
@@ -175,8 +239,10 @@ async def wake(session: AsyncSession, refreshes: Refreshes, organization_id: str
     """
     job_id, created = await jobs.enqueue(session, refreshes.job, organization_id, urgent=urgent)
     if not created:
-        waiting = select(JOB.c.state).where(JOB.c.id == job_id).with_for_update(skip_locked=True)
-        if await session.scalar(waiting) == "waiting":
+        state = select(JOB.c.state).where(JOB.c.id == job_id)
+        # Locked only if it waits: a job's steps would wait for each transaction that has requested something.
+        waits = await session.scalar(state) == "waiting"
+        if waits and await session.scalar(state.with_for_update(skip_locked=True)) == "waiting":
             await jobs.resume(session, job_id, urgent=urgent)
         elif urgent:
             await jobs.hurry(session, job_id, waits=False)

@@ -27,7 +27,7 @@ from servicekit.kafka.outbox import Outgoing, append_outgoing, outgoing
 from servicekit.kafka.subscriptions import Fact
 from synckit import gaps, hints
 from synckit.among import among
-from synckit.refreshes import request, wake
+from synckit.refreshes import Target, request_all, wake
 
 _Facts = Sequence[Fact[WebhookReceived]]
 _WORKING: Final = "connected"
@@ -93,26 +93,15 @@ async def _request(
         if not left:
             answers.append((fact, ERASED))
     records = await _records(session, owner, {one for one, _ in asking})
-    rows: dict[Concerned, UUID] = {}
-    # In one order, because another transaction may request the same records.
-    for one in sorted({one for one, _ in asking}, key=lambda one: (one.kind, one.pco_id)):
-        row = await request(
-            session,
-            REFRESHES,
-            owner,
-            one.kind,
-            record_id=records.get(one),
-            pco_id=one.pco_id,
-            reason=HINTED,
-            urgent=False,
-            now=now,
-            woken=True,
-        )
-        rows[one] = row.id
+    targets = {one: Target(one.kind, records.get(one), one.pco_id) for one, _ in asking}
+    rows = await request_all(session, REFRESHES, owner, targets.values(), reason=HINTED, now=now)
     await hints.note(
         session,
         HINTS,
-        [hints.columns_of(fact.event, rows[one]) | {"removed_id": fact.event.merged_person_id} for one, fact in asking],
+        [
+            hints.columns_of(fact.event, rows[targets[one]]) | {"removed_id": fact.event.merged_person_id}
+            for one, fact in asking
+        ],
     )
     return answers
 
