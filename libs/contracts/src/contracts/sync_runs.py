@@ -89,7 +89,7 @@ class Run(Model):
     )
     state: RunState
     """State of the run."""
-    trigger: str = Field(description="`person`, `schedule`, `connection` ...")
+    trigger: str = Field(description="`person`, `schedule`, `connection`, `change_notices` ...")
     started_by: str | None = Field(default=None, description="The platform user's id, when a person started it.")
     started_by_name: str | None = None
     """Name of the person who started the run."""

@@ -248,7 +248,8 @@ class RecordSync(Model):
     reasons: tuple[str, ...] = Field(
         default=(),
         description="Reason: `asked` at a screen, `answered` a held match, or left by a run: an `incomplete` read, an "
-        "`unanswered` request, a `stray` that was made twice; `joined` with another member.",
+        "`unanswered` request, a `stray` that was made twice; `joined` with another member; `hinted` by a notice of "
+        "Planning Center.",
     )
     state: Literal["queued", "done"]
     """`queued` until the sync is done."""
