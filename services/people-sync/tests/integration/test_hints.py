@@ -1,6 +1,7 @@
 """Notices of Planning Center: what changed there is here soon, and each notice is answered."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
@@ -8,6 +9,11 @@ from aiokafka import AIOKafkaProducer
 from sync_harness.notices import Notices, Outcomes, fact, listening, subscribe
 from sync_harness.site import Site
 from sync_harness.stage import Stage
+
+from contracts.events.auth_connection_v1 import ConnectionClosing
+from contracts.values import AUTH_SERVICE
+from servicekit.testing import eventually
+from servicekit.testing.facts import publish
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -105,3 +111,128 @@ async def test_notices_that_need_no_read_are_answered_at_once(notices: Notices) 
     assert [answer["outcome"] for answer in answers] == ["ignored"] * len(those)
     assert len({answer["sentence"] for answer in answers}) == len(those)
     assert site.journal(mark) == []
+
+
+async def test_repeated_and_reordered_notices_end_as_one_would(notices: Notices) -> None:
+    site = notices.site
+    site.edit("Cora", last_name="Clarkson")
+    site.edit_contact("Cora", "Email", address="cora@example.net")
+    site.edit("Cora", last_name="Clarks")
+    await site.visible()
+    those = notices.new()
+    twice = [one.model_copy() for one in those]
+    await notices.answered(await notices.tell([*reversed(those), *twice]))
+    cora = await site.member("Cora")
+    assert (cora["last_name"], cora["email"]) == ("Clarks", "cora@example.net")
+    mark = site.mark()
+    answers = await notices.answered(
+        await notices.tell(fact(site, resource_id=str(site.person("Cora")["id"])) for _ in range(3))
+    )
+    assert {answer["outcome"] for answer in answers} == {"unchanged"}
+    assert site.journal(mark, writes=True) == []
+
+
+async def test_our_own_write_coming_back_costs_one_read_and_no_write(notices: Notices) -> None:
+    site = notices.site
+    notices.new()
+    await site.change("Dora", last_name="Deanson")
+    dora = await site.member("Dora")
+    await site.call("POST", f"/members/{dora['id']}/sync")
+    await site.looked_at()
+    assert site.person("Dora")["last_name"] == "Deanson"
+    await site.visible()
+    mark = site.mark()
+    echo = notices.new()
+    assert echo
+    answers = await notices.answered(await notices.tell(echo))
+    assert {answer["outcome"] for answer in answers} == {"unchanged"}
+    assert [entry["method"] for entry in site.journal(mark)] == ["GET"]
+    await site.believable()
+    mark = site.mark()
+    await site.sync()
+    assert site.journal(mark, writes=True) == []
+
+
+async def test_a_read_that_looks_old_is_repeated_once_after_the_horizon(notices: Notices) -> None:
+    site = notices.site
+    amy = str(site.person("Amy")["id"])
+    mark = site.mark()
+    early = fact(site, resource_id=amy, event_time=datetime.now(UTC) + timedelta(minutes=5))
+    (answer,) = await notices.answered(await notices.tell([early]))
+    assert answer["outcome"] == "unchanged"
+    read = [entry["path"] for entry in site.journal(mark)]
+    assert read == [f"/people/v2/people/{amy}"] * 2
+    mark = site.mark()
+    untold = fact(site, resource_id=amy, event_time=None)
+    await notices.answered(await notices.tell([untold]))
+    assert len(site.journal(mark)) == 1
+
+
+async def test_a_lagging_read_is_followed_by_one_that_shows_the_change(notices: Notices) -> None:
+    """Nobody waits until the change is visible: the first read shows the state before it."""
+    site = notices.site
+    site.edit("Max", last_name="Maximus")
+    (answer,) = await notices.deliver()
+    assert answer["outcome"] == "changed"
+    assert (await site.member("Max"))["last_name"] == "Maximus"
+
+
+async def test_a_disconnect_answers_what_waits(stage: Stage, notices: Notices) -> None:
+    site = notices.site
+    held = site.fault({"kind": "hold", "when": "before"}, path="^/people/v2/people/")
+    those = [fact(site, resource_id=str(person["id"])) for person in site.rows("Person")[:8]]
+    await notices.tell(those)
+
+    async def waiting() -> bool:
+        found = await site.database.value("SELECT count(*) FROM hint WHERE organization_id = $1", site.organization_id)
+        return bool(found == len(those))
+
+    await eventually(waiting)
+    closing = ConnectionClosing(
+        organization_id=site.organization_id,
+        version=2,
+        product="people",
+        generation=1,
+        state="closing",
+        pco_organization_id=site.church.id,
+        pco_organization_name="Church",
+        pco_person_id=site.church.admin_id,
+        occurred_at=datetime.now(UTC),
+    )
+    await publish(stage.kafka, closing, AUTH_SERVICE)
+    await site.connected(2)
+    site.control.release(held)
+    site.control.remove_fault(held)
+    answers = await notices.answered(those)
+    assert {answer["outcome"] for answer in answers} <= {"ignored", "unchanged"}
+    assert any("disconnected" in answer["sentence"] for answer in answers)
+    (late,) = await notices.answered(await notices.tell([fact(site, resource_id="17")]))
+    assert (late["outcome"], "not connected" in late["sentence"]) == ("ignored", True)
+
+
+async def test_before_the_first_sync_notices_are_ignored_and_read_after_it(stage: Stage, outcomes: Outcomes) -> None:
+    site = await stage.site()
+    await subscribe(site, stage.simulator.base_url)
+    async with AIOKafkaProducer(bootstrap_servers=stage.kafka) as producer:
+        notices = Notices(site, producer, outcomes)
+        hold = site.fault({"kind": "hold", "when": "after"}, path="^/people/v2/people$", times=1)
+        run = await site.start()
+        await eventually(lambda: site.control.fault(hold)["holding"])
+        site.edit("Bea", last_name="Changed")
+        await site.visible()
+        answers = await notices.deliver()
+        assert {answer["outcome"] for answer in answers} == {"ignored"}
+        assert "first sync reads everybody" in answers[0]["sentence"]
+        site.control.release(hold)
+        await site.until(run, "done")
+
+    async def again() -> bool:
+        (row,) = await site.database.fetch(
+            "SELECT closed_at FROM gap WHERE organization_id = $1 AND gap_id = 'first sync'", site.organization_id
+        )
+        return row["closed_at"] is not None
+
+    await eventually(again, within=120)
+    assert (await site.member("Bea"))["last_name"] == "Changed"
+    trigger = "SELECT trigger FROM run WHERE organization_id = $1 AND id <> $2::uuid"
+    assert await site.database.value(trigger, site.organization_id, run) == "change_notices"

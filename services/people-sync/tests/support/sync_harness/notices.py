@@ -108,7 +108,9 @@ class Notices:
     async def tell(self, those: Iterable[WebhookReceived]) -> list[WebhookReceived]:
         """Publish notices."""
         those = list(those)
-        await asyncio.gather(*(send(self.producer, one, WEBHOOK_GATEWAY) for one in those))
+        for begin in range(0, len(those), 500):
+            some = those[begin : begin + 500]
+            await asyncio.gather(*(send(self.producer, one, WEBHOOK_GATEWAY) for one in some))
         self.told += those
         return those
 
@@ -155,8 +157,12 @@ async def listening(kafka: str) -> AsyncIterator[Outcomes]:
     ) as consumer:
 
         async def listen() -> None:
+            known: set[bytes] = set()
             async for message in consumer:
-                if message.value is not None:
+                # A relay that dies after Kafka's answer repeats a message, with its id.
+                event_id = dict(message.headers)["ce_id"]
+                if message.value is not None and event_id not in known:
+                    known.add(event_id)
                     body = json.loads(message.value)
                     made.found.setdefault(body["version"], []).append(body)
 
