@@ -163,9 +163,8 @@ async def test_the_log_is_filtered_paged_and_of_one_organization(church: Church)
 
     first = await church.ask("GET", "deliveries?limit=3", roles=("staff",))
     second = await church.ask("GET", f"deliveries?limit=9&after={first['next']}")
-    assert [one["number"] for one in (*first["items"], *second["items"])] == sorted(
-        [*numbers, email, event, failed], reverse=True
-    )
+    newest = sorted([*numbers, email, event], reverse=True)
+    assert [one["number"] for one in (*first["items"], *second["items"])] == [*newest, failed]
     assert second["next"] is None
     assert await shown("resource_type=Person&resource_id=6003") == [numbers[3]]
     assert await shown("resource_type=Email&resource_id=91") == [email]

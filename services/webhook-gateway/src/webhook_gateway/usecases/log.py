@@ -4,7 +4,7 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.webhooks import (
@@ -97,14 +97,16 @@ async def deliveries(session: AsyncSession, organization_id: str, query: Deliver
     wanted = log.fitting(organization_id, query)
     total, more = await log.counted(session, select(DeliveryRow.id).where(*wanted), MOST_COUNTED)
     if query.after:
-        (last,) = paging.decode(query.after, paging.number)
-        wanted.append(DeliveryRow.id < last)
-    rows = select(DeliveryRow).where(*wanted).order_by(DeliveryRow.id.desc()).limit(query.limit + 1)
+        last = tuple_(*paging.decode(query.after, paging.instant, paging.number))
+        wanted.append(tuple_(DeliveryRow.received_at, DeliveryRow.id) < last)
+    # By time, so that a window long ago is found by its index.
+    newest = (DeliveryRow.received_at.desc(), DeliveryRow.id.desc())
+    rows = select(DeliveryRow).where(*wanted).order_by(*newest).limit(query.limit + 1)
     found = (await session.scalars(rows)).all()
     shown = found[: query.limit]
     return DeliveryPage(
         items=tuple(map(render, shown)),
-        next=paging.encode(shown[-1].id) if len(found) > query.limit else None,
+        next=paging.encode(shown[-1].received_at.isoformat(), shown[-1].id) if len(found) > query.limit else None,
         total=total,
         more=more,
     )
