@@ -4,6 +4,7 @@ The cases come from `contracts.routes`, so they cover new routes automatically. 
 `world`.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 from joserfc import jwt
@@ -128,6 +130,10 @@ def world(stack: Stack) -> Iterator[World]:
         event = ada.call(
             "POST", "/calendar/events", json={"title": "Prayer", "recurrence": "FREQ=WEEKLY;COUNT=3", **day}
         )
+        delivery = asyncio.run(delivered(stack, ada.get("/me")["user"]["organization_id"]))
+        counted = ada.call("POST", "/webhooks/replays/preview", json={"number": delivery})
+        agreed = {"number": delivery, "newest": counted["newest"], "digest": counted["digest"]}
+        replay = ada.call("POST", "/webhooks/replays", json=agreed)
         secrets = {record["id"] for record in [*members, *families]} | {one["email"] for one in members if one["email"]}
         yield World(
             stack,
@@ -150,10 +156,27 @@ def world(stack: Stack) -> Iterator[World]:
                 "held_id": next(ada.all("/people/held-matches"))["id"],
                 "conflict_id": next(ada.all("/conflicts"))["id"],
                 "erasure_id": erased["id"],
+                "number": str(delivery),
+                "replay_id": replay["id"],
             },
             secrets=(*secrets, *CHURCH, pco["name"]),
             http=http,
         )
+
+
+async def delivered(stack: Stack, organization_id: str) -> int:
+    """Store a delivery in the log. Its number."""
+    connection = await asyncpg.connect(stack.database_url(WEBHOOK_GATEWAY, driver="postgresql"))
+    try:
+        number = await connection.fetchval(
+            "INSERT INTO delivery (organization_id, product, generation, body_id, position, delivery_id, name, "
+            "resource_type, resource_id, state, received_at, verified_at) VALUES ($1, 'people', 1, gen_random_uuid(), "
+            "0, 'd-1', 'people.v2.events.person.updated', 'Person', '1', 'waiting', now(), now()) RETURNING id",
+            organization_id,
+        )
+        return int(number)
+    finally:
+        await connection.close()
 
 
 def refused(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
@@ -378,7 +401,8 @@ def _example(schema: dict[str, Any], known: dict[str, Any]) -> Any:
         return {"x": _example(schema["additionalProperties"], known)}
     if "[0-9]" in schema.get("pattern", ""):
         return "1"
-    examples = {"string": "x", "integer": schema.get("minimum", 1), "boolean": True, "array": [], "object": {}}
+    text = "x" * max(1, schema.get("minLength", 1))
+    examples = {"string": text, "integer": schema.get("minimum", 1), "boolean": True, "array": [], "object": {}}
     return examples[schema["type"]]
 
 

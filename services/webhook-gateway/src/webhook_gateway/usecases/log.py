@@ -27,6 +27,8 @@ from webhook_gateway.storage.tables import PayloadView, RefusedCall
 
 HOURS: Final = 24
 _LOOKS_SHOWN: Final = 100
+_DIGITS: Final = 19
+"""Digits of the largest bigint."""
 _HOUR: Final = timedelta(hours=1)
 
 # One index-only scan per hour, ended at the limit: a storm makes the hour's numbers incomplete, not the answer slow.
@@ -136,7 +138,7 @@ async def delivery(session: AsyncSession, organization_id: str, number: str) -> 
 async def found(session: AsyncSession, organization_id: str, number: str) -> DeliveryRow:
     """The delivery with the number in an address. NotFound (404)."""
     row = None
-    if number.isascii() and number.isdigit() and int(number) < 2**63:
+    if number.isascii() and number.isdigit() and len(number) < _DIGITS:
         row = await log.find(session, organization_id, int(number))
     if row is None:
         raise NotFound("There is no such delivery, or it is so old that it is no longer kept. Read the list again.")
