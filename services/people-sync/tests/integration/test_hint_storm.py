@@ -102,7 +102,7 @@ async def test_killed_at_any_instant_no_notice_is_left(storming: Stage, notices:
         await _so_many(notices, len(notices.outcomes.found) + draw.random() * len(those))
         await storming.service.kill()
         await storming.service.start()
-    answers = await notices.outcomes.of(told, within=120)
+    answers = await notices.outcomes.of(told, within=400)
     assert {answer["outcome"] for answer in answers} <= {"changed", "unchanged", "later"}
     again = [one for one in told if len(notices.outcomes.found[one.version]) > 1]
     assert again == [], "answered in the transaction that ends the refresh"
