@@ -12,6 +12,8 @@ TESTS ?=
 TIMES ?= 10
 MINUTES ?= 30
 HISTORIES ?= 0
+DELIVERIES ?= 0
+KILLS ?= 0
 # Stages at the same time, at most: a fourth and further ones begin only while the processors have time for them.
 AT_ONCE ?= 3
 
@@ -156,11 +158,13 @@ containers: $(INSTALLED) ## the People story against docker-compose.yml, where a
 flaky: $(INSTALLED) ## tests again and again beside a load of both cores: make flaky TESTS=path::name TIMES=20
 	@$(BIN)/python -m local_stack.flaky --times="$(TIMES)" $(TESTS)
 
-soak: $(INSTALLED) ## exhaustive forms, bounded: make soak MINUTES=30 HISTORIES=100000
+soak: $(INSTALLED) ## exhaustive forms, bounded: make soak MINUTES=30 DELIVERIES=1000000 KILLS=500
 	@$(BIN)/python -m local_stack.soak --minutes="$(MINUTES)" --crashes=$(filter %/test_crashes.py,$(LONG_FILES)) \
 		$(patsubst %,--kinds=%,$(filter %/test_crashes.py %/test_plan_crashes.py %/test_undo_crashes.py,$(LONG_FILES))) \
 		--kinds=services/calendar-sync/tests/integration/test_crashes.py \
 		--refreshes=$(filter %/test_refresh_crashes.py,$(LONG_FILES)) \
+		--storm=tests/e2e/test_webhook_storm.py --deliveries="$(DELIVERIES)" --kills="$(KILLS)" \
+		--day=$(PEOPLE_SYNC)/test_hint_soak.py \
 		--told=tests/e2e/test_histories.py --told=services/calendar-sync/tests/integration/test_calendar_histories.py --histories="$(HISTORIES)" \
 		services/people-sync/tests/unit/test_merge_laws.py services/people-sync/tests/unit/test_writes.py services/conflict-service/tests/unit/test_histories.py
 

@@ -1,12 +1,15 @@
 """Exhaustive forms of tests, for a given time.
 
-    python -m local_stack.soak --minutes=30 --crashes=FILE --kinds=FILE --refreshes=FILE --told=FILE... FILE...
+    python -m local_stack.soak --minutes=30 --crashes=FILE --kinds=FILE --refreshes=FILE --storm=FILE --day=FILE
+        --told=FILE... FILE...
 
-First a process is killed on both sides of every kind of call and commit, of which `make test` takes a part. A quarter
-of the time kills it at successive instants of a run over 5,000 people, another quarter at every instant of single
-syncs. The rest consists of rounds: long histories of pure functions, and told histories, of families on the whole stack
-and of linked events, all drawn anew each time. With `--histories=100000` rounds of the told ones continue past the time
-until that many were run. Prints each seed and every failure's output, and continues after a failure.
+First webhooks are sent for a tenth of the time, or `--deliveries` of them, while processes and servers are killed, and
+a day of edits on both sides is told. Then a process is killed on both sides of every kind of call and commit, of which
+`make test` takes a part. A quarter of the time kills it at successive instants of a run over 5,000 people, another
+quarter at every instant of single syncs. The rest consists of rounds: long histories of pure functions, and told
+histories, of families on the whole stack and of linked events, all drawn anew each time. With `--histories=100000`
+rounds of the told ones continue past the time until that many were run. Prints each seed and every failure's output,
+and continues after a failure.
 """
 
 import argparse
@@ -20,6 +23,8 @@ _EXAMPLES = 1_000
 """Examples of each property in a round."""
 _AT_ONCE = int(os.environ.get("SOAK_HISTORIES", "300"))
 """Histories of a told file in a round."""
+_PER_SECOND = 100
+"""Webhooks of the storm."""
 
 
 def tried(what: str, tests: list[str], **environment: object) -> bool:
@@ -45,6 +50,12 @@ def main() -> int:
     parser.add_argument("--crashes", required=True, help="the file with the crash tests")
     parser.add_argument("--kinds", required=True, action="append", help="a file with crashes at every kind of instant")
     parser.add_argument("--refreshes", required=True, help="the file with those of syncs of one record")
+    parser.add_argument("--storm", required=True, help="the file with the storm of webhooks")
+    parser.add_argument("--day", required=True, help="the file with a day of edits that come back as webhooks")
+    parser.add_argument("--deliveries", type=int, default=0, help="how many webhooks; by the time if left out")
+    parser.add_argument(
+        "--kills", type=int, default=0, help="how many kills meanwhile; one in three seconds if left out"
+    )
     parser.add_argument("--told", required=True, action="append", help="a file whose histories are told")
     parser.add_argument("--histories", type=int, default=0, help="how many of those at least")
     parser.add_argument("properties", nargs="+", metavar="FILE", help="tests of Hypothesis")
@@ -54,7 +65,17 @@ def main() -> int:
     large = [asked.crashes, "-k", "large_church"]
     every = [asked.refreshes, "-k", "every_kind"]
     kinds = [[one, "-k", "every_kind or refuses"] for one in asked.kinds]
+    deliveries = asked.deliveries or round(asked.minutes * 6 * _PER_SECOND)
     ended = [
+        tried(
+            f"storm of {deliveries:,} webhooks, seed {seed}",
+            [asked.storm],
+            STORM_DELIVERIES=deliveries,
+            STORM_KILLS=asked.kills or max(deliveries // _PER_SECOND // 3, 1),
+            STORM_SECONDS=900 + 5 * deliveries // _PER_SECOND,
+            SOAK_SEED=seed,
+        ),
+        tried(f"a day of edits, seed {seed}", [asked.day], SOAK_SECONDS=1, SOAK_SEED=seed),
         *(tried(f"crashes at every kind: {one[0]}", one, SOAK_SECONDS=1) for one in kinds),
         tried(f"crashes, seed {seed}", large, SOAK_SECONDS=asked.minutes * 15, SOAK_SEED=seed),
         tried(f"crashes of syncs of one, seed {seed}", every, SOAK_SECONDS=asked.minutes * 15, SOAK_SEED=seed),

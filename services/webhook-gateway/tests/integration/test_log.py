@@ -351,9 +351,9 @@ async def test_the_last_24_hours_are_counted_by_hour(church: Church, monkeypatch
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     async with church.app.state.runtime.sessions.begin() as session:
         for hour, reason, count in (
-            (now, "signature", 3),
-            (now, "too-large", 1),
-            (now - timedelta(hours=1), "signature", 4),
+            (now, "not signed", 3),
+            (now, "too large", 1),
+            (now - timedelta(hours=1), "not signed", 4),
         ):
             values = {"hour": hour, "reason": reason, "count": count, "sample": {}}
             await session.execute(insert(RefusedCall).values(organization_id=church.id, **values))
@@ -364,7 +364,7 @@ async def test_the_last_24_hours_are_counted_by_hour(church: Church, monkeypatch
     assert sum(hour["received"] for hour in shown["hours"]) == 3
     assert sum(hour["waiting"] for hour in shown["hours"]) == 1
     assert [hour["refused"] for hour in shown["hours"][-2:]] == [4, 4]
-    assert [(one["reason"], one["count"]) for one in shown["refusals"]] == [("signature", 7), ("too-large", 1)]
+    assert [(one["reason"], one["count"]) for one in shown["refusals"]] == [("not signed", 7), ("too large", 1)]
     assert not any(hour["more"] for hour in shown["hours"])
 
 
@@ -478,7 +478,7 @@ async def test_old_looks_and_counts_go(church: Church) -> None:
             at = datetime.now(UTC) - timedelta(days=age)
             who = {"user_id": "ada", "user_name": "Ada", "reason": "r", "delivery_number": 1}
             await session.execute(insert(PayloadView).values(id=uuid7(), organization_id=church.id, seen_at=at, **who))
-            call = {"hour": at, "organization_id": church.id, "reason": "signature", "count": 1, "sample": {}}
+            call = {"hour": at, "organization_id": church.id, "reason": "not signed", "count": 1, "sample": {}}
             await session.execute(insert(RefusedCall).values(**call))
     await retention.forget_old(church.app.state.runtime, None)
     async with sessions() as session:

@@ -23,13 +23,14 @@ const HOUR = 3_600_000;
 const FILTERS = ["product", "state", "outcome", "cause", "resource_type", "resource_id", "record_id", "since", "until"];
 /** @type {Record<string, string>} */
 const REASONS = {
-  signature: "Their signature is not Planning Center's, so somebody else may have sent them",
-  "unknown-key": "Their address is unknown",
-  retired: "They came for a connection that has ended",
-  "too-large": "They were too large",
-  "too-slow": "They took too long to arrive",
-  "too-many": "They were too many at once",
-  encoding: "They were compressed, which Planning Center does not do",
+  "unknown address": "Their address is unknown",
+  "retired address": "They came for a connection that has ended",
+  encoded: "They were compressed, which Planning Center does not do",
+  "too large": "They were too large",
+  "too slow": "They took too long to arrive",
+  "too many": "They were too many at once",
+  "not signed": "Their signature is not Planning Center's, so somebody else may have sent them",
+  "not stored": "They could not be stored at that moment, so Planning Center sends them again",
 };
 
 /** @param {Context} context */
