@@ -363,9 +363,17 @@ class _Connections:
 
     async def ask(self, request: bytes) -> None:
         """RuntimeError unless the answer is 200."""
-        reader, writer = self._free.pop() if self._free else await asyncio.open_connection("127.0.0.1", self._port)
-        writer.write(request)
-        answer = await reader.readuntil(b"\r\n\r\n")
+        while True:
+            kept = self._free.pop() if self._free else None
+            reader, writer = kept or await asyncio.open_connection("127.0.0.1", self._port)
+            writer.write(request)
+            try:
+                answer = await reader.readuntil(b"\r\n\r\n")
+                break
+            except (asyncio.IncompleteReadError, ConnectionError):
+                if kept is None:
+                    raise
+                # It was idle, and the server has closed it.
         if not answer.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(answer.decode())
         self._free.append((reader, writer))
