@@ -34,7 +34,7 @@ from contracts.values import WEBHOOK_GATEWAY
 from servicekit.db.migrations import migrate
 from servicekit.db.sessions import make_sessions
 from servicekit.local import LocalPostgres
-from servicekit.local.process import free_port, port_is_free
+from servicekit.local.process import free_port, port_is_free, spawn, stop_process
 from servicekit.testing.keys import KeyRing
 from servicekit.vault import Vault
 from webhook_gateway.storage import seen as seen_rows
@@ -274,15 +274,12 @@ def _intake(url: str, port: int, sealing: str) -> Iterator[None]:
         "CONSOLE_CLIENT_ID": "console",
         "LIMIT_WEBHOOKS_PER_MINUTE": "100000000",
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "webhook_gateway", "intake"], env=environment, stdout=subprocess.DEVNULL
-    )
+    process = spawn([sys.executable, "-m", "webhook_gateway", "intake"], env=environment, stdout=subprocess.DEVNULL)
     try:
         _until_it_listens(port)
         yield
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        stop_process(process, signal.SIGTERM, within=30)
 
 
 @contextmanager
