@@ -166,6 +166,7 @@ def _beside_the_log() -> None:
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("count", sa.BigInteger, nullable=False),
         sa.Column("sample", JSONB, nullable=False),
+        _at("newest_at"),
         sa.PrimaryKeyConstraint("hour", "organization_id", "reason", name="pk_refused_call"),
     )
     op.create_table(

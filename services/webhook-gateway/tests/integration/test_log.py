@@ -355,9 +355,16 @@ async def test_the_last_24_hours_are_counted_by_hour(church: Church, monkeypatch
             (now, "too large", 1),
             (now - timedelta(hours=1), "not signed", 4),
         ):
-            values = {"hour": hour, "reason": reason, "count": count, "sample": {}}
+            values = {"hour": hour, "reason": reason, "count": count, "sample": {}, "newest_at": hour}
             await session.execute(insert(RefusedCall).values(organization_id=church.id, **values))
-        unknown = {"hour": now, "organization_id": "", "reason": "unknown-key", "count": 9, "sample": {}}
+        unknown = {
+            "hour": now,
+            "organization_id": "",
+            "reason": "unknown address",
+            "count": 9,
+            "sample": {},
+            "newest_at": now,
+        }
         await session.execute(insert(RefusedCall).values(**unknown))
     shown = await church.ask("GET", "activity", roles=("staff",))
     assert len(shown["hours"]) == 25
@@ -478,7 +485,14 @@ async def test_old_looks_and_counts_go(church: Church) -> None:
             at = datetime.now(UTC) - timedelta(days=age)
             who = {"user_id": "ada", "user_name": "Ada", "reason": "r", "delivery_number": 1}
             await session.execute(insert(PayloadView).values(id=uuid7(), organization_id=church.id, seen_at=at, **who))
-            call = {"hour": at, "organization_id": church.id, "reason": "not signed", "count": 1, "sample": {}}
+            call = {
+                "hour": at,
+                "organization_id": church.id,
+                "reason": "not signed",
+                "count": 1,
+                "sample": {},
+                "newest_at": at,
+            }
             await session.execute(insert(RefusedCall).values(**call))
     await retention.forget_old(church.app.state.runtime, None)
     async with sessions() as session:

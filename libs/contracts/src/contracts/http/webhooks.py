@@ -36,11 +36,11 @@ class ActivityHour(Model):
 class RefusedReason(Model):
     """Calls of the last 24 hours that were refused for one reason."""
 
-    reason: str = Field(description="`signature`, `too-large` ...")
+    reason: str = Field(description="`not signed`, `too large` ...")
     count: int
     """How many."""
     last: Timestamp
-    """Beginning of the hour of the newest one."""
+    """When the newest one came."""
 
 
 class Activity(Model):

@@ -34,7 +34,7 @@ def steps_of(state: str, outcome: str | None, sentence: str | None, times: Times
     if unreadable:
         cause = sentence or "The message cannot be read."
         left = _step("published", None, "It was not handed on, because it cannot be read.")
-        return (*first, left, _step("applied", None, cause))
+        return (*first, left, _step("applied", times.stored, cause))
     handed = f"It was handed to {owner} through Kafka." if times.published else "It waits to be handed on."
     again = f" It was sent again {_times(times.replays)}." if times.replays else ""
     published = _step("published", times.published, handed + again)

@@ -240,6 +240,7 @@ class RefusedCall(Base):
     count: Mapped[int] = mapped_column(BigInteger)
     sample: Mapped[dict[str, Any]]
     """Size and content type of one of them; nothing of its contents."""
+    newest_at: Mapped[datetime]
 
 
 class Replay(Base):

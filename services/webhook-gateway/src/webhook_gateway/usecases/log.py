@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import bindparam, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -48,6 +48,15 @@ _HOURLY: Final = text(
 ).bindparams(bindparam("most", MOST_COUNTED + 1))
 
 
+class _Refusal(NamedTuple):
+    """Refused calls of one hour and one reason."""
+
+    hour: datetime
+    reason: str
+    count: int
+    newest_at: datetime
+
+
 async def activity(session: AsyncSession, organization_id: str, now: datetime) -> Activity:
     """The last 24 hours, hour by hour."""
     until = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
@@ -56,16 +65,18 @@ async def activity(session: AsyncSession, organization_id: str, now: datetime) -
     states: dict[datetime, dict[str, int]] = defaultdict(dict)
     for hour, state, count in await session.execute(_HOURLY, asked):
         states[hour][state] = count
-    refused = select(RefusedCall.hour, RefusedCall.reason, RefusedCall.count).where(
+    refused = select(RefusedCall.hour, RefusedCall.reason, RefusedCall.count, RefusedCall.newest_at).where(
         RefusedCall.hour.in_(hours), RefusedCall.organization_id == organization_id
     )
-    refusals = [(hour, reason, count) for hour, reason, count in await session.execute(refused)]
+    refusals = [_Refusal(*row) for row in await session.execute(refused)]
     failed = select(DeliveryRow.id).where(
         DeliveryRow.organization_id == organization_id, DeliveryRow.state == text("'failed'")
     )
     number, more = await log.counted(session, failed, MOST_COUNTED)
     return Activity(
-        hours=tuple(_hour(hour, states[hour], sum(count for at, _, count in refusals if at == hour)) for hour in hours),
+        hours=tuple(
+            _hour(hour, states[hour], sum(one.count for one in refusals if one.hour == hour)) for hour in hours
+        ),
         refusals=_reasons(refusals),
         failed=number,
         failed_more=more,
@@ -85,12 +96,12 @@ def _hour(hour: datetime, states: dict[str, int], refused: int) -> ActivityHour:
     )
 
 
-def _reasons(refusals: list[tuple[datetime, str, int]]) -> tuple[RefusedReason, ...]:
+def _reasons(refusals: list[_Refusal]) -> tuple[RefusedReason, ...]:
     found: dict[str, RefusedReason] = {}
-    for hour, reason, count in refusals:
-        known = found.get(reason)
-        last = max(hour, known.last) if known else hour
-        found[reason] = RefusedReason(reason=reason, count=count + (known.count if known else 0), last=last)
+    for one in refusals:
+        known = found.get(one.reason)
+        last = max(one.newest_at, known.last) if known else one.newest_at
+        found[one.reason] = RefusedReason(reason=one.reason, count=one.count + (known.count if known else 0), last=last)
     return tuple(sorted(found.values(), key=lambda one: (-one.count, one.reason)))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 
 from servicekit.db.sessions import Sessions
@@ -27,6 +28,7 @@ _MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]{1,60}", re.ASCII)
 class _Counted:
     count: int
     sample: dict[str, Any]
+    newest_at: datetime
 
 
 class Refused:
@@ -45,8 +47,9 @@ class Refused:
             which = (hour, "", reason)
         if which in self._counted:
             self._counted[which].count += 1
+            self._counted[which].newest_at = at
         else:
-            self._counted[which] = _Counted(1, _sample(length, content_type))
+            self._counted[which] = _Counted(1, _sample(length, content_type), at)
 
     async def flush(self) -> None:
         """Add the counts to the database's. They stay here if it is away."""
@@ -62,13 +65,18 @@ class Refused:
                         reason=reason,
                         count=found.count,
                         sample=found.sample,
+                        newest_at=found.newest_at,
                     )
-                    more = {"count": RefusedCall.count + row.excluded.count}
+                    more = {
+                        "count": RefusedCall.count + row.excluded.count,
+                        "newest_at": func.greatest(RefusedCall.newest_at, row.excluded.newest_at),
+                    }
                     await session.execute(row.on_conflict_do_update(constraint="pk_refused_call", set_=more))
         except BaseException:
             for which, found in counted.items():
                 if which in self._counted:
                     found.count += self._counted[which].count
+                    found.newest_at = self._counted[which].newest_at
                 self._counted[which] = found
             raise
 

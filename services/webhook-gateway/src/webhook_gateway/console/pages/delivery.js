@@ -96,7 +96,7 @@ function stepOf({ step, at: time, sentence }, known) {
   return h(
     "li",
     { key: step },
-    h("p", {}, status(tone, failed ? "Failed" : STEPS[step], { icon: failed ? "alert" : time ? "check" : "clock" }), " ", time ? when(time) : h("span", { class: "quiet" }, "Not yet")),
+    h("p", {}, status(tone, failed ? "Failed" : STEPS[step], { icon: failed ? "alert" : time ? "check" : "clock" }), " ", time ? when(time) : h("span", { class: "quiet" }, known.state === "waiting" ? "Not yet" : "Not done")),
     h("p", { class: "quiet" }, sentence),
   );
 }
