@@ -53,7 +53,7 @@ class _Refusal(NamedTuple):
 
     hour: datetime
     reason: str
-    count: int
+    calls: int
     newest_at: datetime
 
 
@@ -75,7 +75,7 @@ async def activity(session: AsyncSession, organization_id: str, now: datetime) -
     number, more = await log.counted(session, failed, MOST_COUNTED)
     return Activity(
         hours=tuple(
-            _hour(hour, states[hour], sum(one.count for one in refusals if one.hour == hour)) for hour in hours
+            _hour(hour, states[hour], sum(one.calls for one in refusals if one.hour == hour)) for hour in hours
         ),
         refusals=_reasons(refusals),
         failed=number,
@@ -101,7 +101,7 @@ def _reasons(refusals: list[_Refusal]) -> tuple[RefusedReason, ...]:
     for one in refusals:
         known = found.get(one.reason)
         last = max(one.newest_at, known.last) if known else one.newest_at
-        found[one.reason] = RefusedReason(reason=one.reason, count=one.count + (known.count if known else 0), last=last)
+        found[one.reason] = RefusedReason(reason=one.reason, count=one.calls + (known.count if known else 0), last=last)
     return tuple(sorted(found.values(), key=lambda one: (-one.count, one.reason)))
 
 
