@@ -32,6 +32,7 @@ FIGURES = (
     "links",
     "there",
     "intake",
+    "applied",
     "seen",
 )
 
@@ -73,6 +74,8 @@ class Parameters:
     """Events in Planning Center of there."""
     seen: int = 30_000_000
     """Deliveries of 30 days of seen."""
+    away: int = 300
+    """Seconds for which Kafka is away in applied."""
     callers: int = 100
     """Concurrent callers of through."""
     quiet: int = 60

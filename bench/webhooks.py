@@ -18,6 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -29,8 +30,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from bench.parameters import Parameters
 from bench.table import Row
-from bench.work import say
-from contracts.values import WEBHOOK_GATEWAY
+from bench.work import FREE, organization, say
+from contracts.values import AUTH_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
+from local_stack.church import Church
+from local_stack.stack import Stack
 from servicekit.db.migrations import migrate
 from servicekit.db.sessions import make_sessions
 from servicekit.local import LocalPostgres
@@ -49,6 +52,8 @@ _OPEN_SECONDS: Final = 10.0
 _ATTRIBUTES: Final = {f"attribute_{number}": "a value of some length" for number in range(25)}
 """A person's payload has about as many bytes."""
 _BATCH: Final = 20
+_AWAY_RATE: Final = 200
+_CACHE: Final = Path(__file__).parents[1] / ".cache"
 _ROUNDS: Final = 1_000
 
 
@@ -121,6 +126,106 @@ def intake(asked: Parameters, shown: Shown) -> None:
                 + ", ".join(f"{name} {size / count:,.0f}" for name, size in sizes.items()),
             )
         )
+
+
+def applied(asked: Parameters, shown: Shown) -> None:
+    """The time from a change in Planning Center until it is here."""
+    with _church() as (stack, admin):
+        church = organization(admin)["id"]
+        people = [one for one in admin.members(state="linked") if one["last_name"]][: asked.asked]
+        took = []
+        for number, one in enumerate(people):
+            mark, name = admin.control.mark(), f"Changed-{number}"
+            began = time.monotonic()
+            admin.control.edit_person(church, one["link"]["pco_id"], last_name=name)
+            while admin.get(f"/people/members/{one['id']}")["last_name"] != name:
+                time.sleep(0.01)
+            seconds = time.monotonic() - began
+            vendors = sum(entry["duration_ms"] for entry in admin.control.journal(after=mark)) / 1000
+            took.append(seconds - vendors)
+        p50, p99 = median(took), _percentile(took, 0.99)
+        shown(
+            Row(
+                "change there → applied here: p50, p99",
+                f"{p50 * 1000:.0f} ms, {p99 * 1000:.0f} ms",
+                "< 100 ms, < 500 ms",
+                p50 < 0.1 and p99 < 0.5,
+                f"{len(took)} people renamed there, one after the other: from the call that renames until the API here "
+                "gives the new name, without the vendor's answers; all services on this machine",
+            )
+        )
+        _drained(asked, shown, stack, admin)
+
+
+def _drained(asked: Parameters, shown: Shown, stack: Stack, admin: Church) -> None:
+    [subscription] = [one for one in admin.control.subscriptions(organization(admin)["id"]) if one["name"] == _NAME]
+    url = urlsplit(subscription["url"])
+    target = Target(url.port or 80, url.path, subscription["authenticity_secret"])
+    people = [one["link"]["pco_id"] for one in admin.members(state="linked")]
+    whose = organization(admin)["id"]
+    stack.kafka.kill()
+    sent = _elsewhere(_send_while_away, target, _AWAY_RATE, asked.away, people, whose)
+    stack.kafka.start()
+    began = time.monotonic()
+    dsn = stack.database_url(WEBHOOK_GATEWAY, driver="postgresql")
+    published = asyncio.run(_until_none(dsn, "published_at IS NULL AND state = 'waiting'")) - began
+    every = asyncio.run(_until_none(dsn, "state = 'waiting'")) - began
+    shown(
+        Row(
+            f"Kafka away for {asked.away} s at {_AWAY_RATE}/s: time to drain",
+            f"{published:.0f} s",
+            "< 60 s",
+            published < 60,
+            f"{sent:,} deliveries about {len(people)} people, all answered 200 meanwhile: from Kafka's return until "
+            f"all are published; until all have their outcome {every:.0f} s, by a vendor without limit and latency",
+        )
+    )
+
+
+def _send_while_away(target: Target, rate: int, seconds: int, people: Sequence[str], organization_id: str) -> int:
+    async def run() -> int:
+        connections = _Connections(target.port)
+        count = rate * seconds
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for number in range(count):
+                await asyncio.sleep(max(0, began + number / rate - time.monotonic()))
+                request = _request(target, people[number % len(people)], organization_id)
+                group.create_task(connections.ask(request))
+        return count
+
+    return asyncio.run(run())
+
+
+async def _until_none(dsn: str, which: str) -> float:
+    """The moment at which no delivery fits."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        while await connection.fetchval(f"SELECT EXISTS (SELECT FROM delivery WHERE {which})"):  # noqa: ASYNC110 - a database tells of nothing by itself
+            await asyncio.sleep(0.2)
+        return time.monotonic()
+    finally:
+        await connection.close()
+
+
+@contextmanager
+def _church() -> Iterator[tuple[Stack, Church]]:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as state,
+        Stack(
+            state,
+            people=300,
+            services=(AUTH_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY),
+            environment={WEBHOOK_GATEWAY: {"LIMIT_WEBHOOKS_PER_MINUTE": "1000000"}},
+            simulator_settings={"journal_requests": 20_000, **FREE},
+            cache=_CACHE,
+        ) as stack,
+        Church.of(stack) as admin,
+    ):
+        admin.connect()
+        admin.sync()
+        admin.eventually(lambda: admin.get("/webhooks/status")["people"]["state"] == "live", "changes come at once")
+        yield stack, admin
 
 
 def seen(asked: Parameters, shown: Shown) -> None:
@@ -315,28 +420,28 @@ def _until_it_listens(port: int) -> None:
         time.sleep(0.1)
 
 
-def _body() -> bytes:
+def _body(person: str | None = None, organization_id: str = "9") -> bytes:
     payload = {
         "data": {
             "type": "Person",
-            "id": str(secrets.randbelow(10**6) + 1),
+            "id": person or str(secrets.randbelow(10**6) + 1),
             "attributes": _ATTRIBUTES,
             "relationships": {"primary_campus": {"data": None}},
         },
         "included": [],
-        "meta": {"parent": {"id": "9", "type": "Organization"}, "event_time": "2026-01-02T00:00:00Z"},
+        "meta": {"parent": {"id": organization_id, "type": "Organization"}, "event_time": "2026-01-02T00:00:00Z"},
     }
     delivery = {
         "id": str(uuid4()),
         "type": "EventDelivery",
         "attributes": {"name": _NAME, "attempt": 1, "payload": json.dumps(payload)},
-        "relationships": {"organization": {"data": {"type": "Organization", "id": "9"}}},
+        "relationships": {"organization": {"data": {"type": "Organization", "id": organization_id}}},
     }
     return json.dumps({"data": [delivery]}).encode()
 
 
-def _request(target: Target) -> bytes:
-    body = _body()
+def _request(target: Target, person: str | None = None, organization_id: str = "9") -> bytes:
+    body = _body(person, organization_id)
     signature = hmac.digest(target.secret.encode(), body, "sha256").hex()
     lines = [
         f"POST {target.path} HTTP/1.1",
