@@ -63,11 +63,11 @@ class Gaps:
 
 
 async def found(session: AsyncSession, gaps: Gaps, fact: DeliveryGapFound, now: datetime) -> None:
-    """Note a gap of deliveries, once."""
+    """Note a gap of deliveries, once. One that grew, which is told again, has to be read once more."""
     if fact.product != gaps.product:
         return
     row = _row(fact.organization_id, fact.gap_id, fact.version, fact.generation, fact.since, fact.until, now)
-    await session.execute(insert(gaps.rows).values(row).on_conflict_do_nothing())
+    await _note_newer(session, gaps, row, gaps.rows.version < fact.version)
 
 
 async def subscribed(session: AsyncSession, gaps: Gaps, fact: SubscriptionsActive, now: datetime) -> None:

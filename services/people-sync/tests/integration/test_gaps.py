@@ -72,6 +72,24 @@ async def test_a_gap_is_read_again_by_one_run(stage: Stage, site: Site, quiet: N
     assert await site.database.value("SELECT count(*) FROM gap WHERE organization_id = $1", site.organization_id) == 0
 
 
+async def test_a_gap_that_grew_before_it_was_read_again(
+    stage: Stage, site: Site, quiet: None, care: AIOKafkaConsumer
+) -> None:
+    await site.sync()
+    name = f"gap of {site.organization_id}"
+    # A read that began before the gap's end does not close it, so this one is still open when it grows.
+    until = datetime.now(UTC) + timedelta(seconds=30)
+    await publish(stage.kafka, gap(site, name, until=until), WEBHOOK_GATEWAY)
+
+    async def noted() -> bool:
+        query = "SELECT count(*) FROM gap WHERE organization_id = $1"
+        return bool(await site.database.value(query, site.organization_id))
+
+    await eventually(noted)
+    await publish(stage.kafka, gap(site, name, version=4), WEBHOOK_GATEWAY)
+    assert (await told(care, name))["version"] == 4, "that of the gap as it is now, which alone closes it"
+
+
 async def test_before_anybody_is_synced_nothing_was_missed(stage: Stage, care: AIOKafkaConsumer) -> None:
     site = await stage.site()
     await publish(stage.kafka, gap(site, f"gap of {site.organization_id}"), WEBHOOK_GATEWAY)
