@@ -564,6 +564,9 @@ async def test_a_consent_of_before_without_the_scope_is_lived_with(make: Any) ->
     assert (kind, body["names"], set(body["missing"])) == ("SubscriptionsActive", [], ALL)
     await church.ask()
     assert await church.told() == []
+    async with asyncio.timeout(20):
+        await church.ask(rotate=True)  # ends, although no secret can be rotated
+    assert (await church.state()).state == "off"
 
 
 async def test_a_consent_without_the_products_scope(make: Any) -> None:

@@ -300,6 +300,7 @@ class _Care:
     async def _all_refused(self, sentence: str) -> None:
         now = self.resources.clock.now()
         async with self._transaction() as (session, _, key):
+            key.rotate_asked_at = None  # there is nothing whose secret could be rotated
             rows = await stored.rows_of(session, key.id)
             for name in wanted_names(key.product, ()):
                 if name not in rows:
