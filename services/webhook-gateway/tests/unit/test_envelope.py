@@ -31,6 +31,12 @@ def about(kind: str, **data: Any) -> Hint:
     return one(delivery({"data": {"type": kind, "id": "5", **data}}))
 
 
+def test_a_body_with_too_many_deliveries_is_one_unreadable_one() -> None:
+    most = b'{"data":[%b]}'
+    assert len(read(most % b",".join([b"0"] * 5_000), "9")) == 5_000
+    assert read(most % b",".join([b"0"] * 5_001), "9") == [Hint(0, unreadable=envelope.TOO_MANY)]
+
+
 def test_a_contact_leads_to_its_person() -> None:
     assert about("Email", relationships={"person": PERSON}).person_id == "8"
     assert about("FieldDatum", relationships={"customizable": PERSON}).person_id == "8"

@@ -20,6 +20,7 @@ ANOTHER_ORGANIZATION: Final = "It belongs to another organization in Planning Ce
 NO_CONTENTS: Final = "The contents of Planning Center's message are not readable JSON."
 NO_RECORD: Final = "Planning Center's message does not say which record it is about."
 NO_MERGED_PEOPLE: Final = "Planning Center's message does not say which people were merged."
+TOO_MANY: Final = "Planning Center's message holds more changes than one message can."
 
 MERGER: Final = "PersonMerger"
 _UNKNOWN_ORGANIZATION: Final = "0"
@@ -30,6 +31,10 @@ _TYPE: Final = re.compile(r"[A-Za-z0-9_]{1,100}", re.ASCII)
 _ID: Final = re.compile(r"[A-Za-z0-9_\-]{1,100}", re.ASCII)
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _LARGEST_NUMBER: Final = 10**18
+_MOST: Final = 5_000
+"""Deliveries of a body. Real ones have more than 200 bytes each, so that 1 MiB holds no more; without a limit it would
+be half a million rows, for which all other churches wait.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ def read(body: bytes, pco_organization_id: str) -> list[Hint]:
     deliveries = _mapping(document).get("data")
     if not isinstance(deliveries, list):
         return [Hint(0, unreadable=NOT_A_CHANGE)]
+    if len(deliveries) > _MOST:
+        return [Hint(0, unreadable=TOO_MANY)]
     return [_read(delivery, position, pco_organization_id) for position, delivery in enumerate(deliveries)] or [
         Hint(0, unreadable=HOLDS_NOTHING)
     ]
