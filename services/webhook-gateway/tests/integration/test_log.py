@@ -311,6 +311,10 @@ async def test_one_delivery_is_sent_again_and_its_old_outcome_comes_late(church:
     async with church.app.state.runtime.sessions.begin() as session:
         await outcomes.note(session, [church.fact(number, "failed", applied_at=before)])
     assert (await church.row(number)).state == "waiting"
+    async with church.app.state.runtime.sessions.begin() as session:
+        slower = before - timedelta(seconds=5)  # by the clock of another process
+        await outcomes.note(session, [church.fact(number, "changed", applied_at=slower)])
+    assert (await church.row(number)).state == "applied"
     nothing = await church.ask("POST", "replays/preview", {"number": number + 10**9})
     assert nothing["count"] == 0
     refused = {"number": number + 10**9, "newest": nothing["newest"], "digest": nothing["digest"]}

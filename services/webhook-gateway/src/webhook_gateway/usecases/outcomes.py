@@ -10,17 +10,23 @@ from contracts.events.webhooks_outcome_v1 import WebhookApplied
 
 _COLUMNS = ("organization_id", "outcome", "by", "sentence", "record_kind", "record_id")
 
+_NEWER = """(
+    delivery.applied_at IS NULL OR delivery.applied_at < told.applied_at
+    OR (delivery.state = 'waiting' AND delivery.applied_at <> told.applied_at)
+)"""
+
 # Rows are locked in the order of their numbers, so that two of these cannot deadlock. An outcome of an earlier try
-# comes late or again without effect.
+# comes late or again without effect. But a delivery that was sent again must not wait for ever because the process that
+# answers now has a slower clock than the one that answered before.
 _NOTE = text(
-    """
+    f"""
     WITH told AS (
         SELECT * FROM unnest(:numbers, :applied, :organization_id, :outcome, :by, :sentence, :record_kind, :record_id)
         AS told (number, applied_at, organization_id, outcome, by, sentence, record_kind, record_id)
     ), held AS (
         SELECT delivery.id FROM delivery JOIN told ON told.number = delivery.id
         WHERE delivery.organization_id = told.organization_id
-        AND (delivery.applied_at IS NULL OR delivery.applied_at < told.applied_at)
+        AND {_NEWER}
         ORDER BY delivery.id FOR UPDATE OF delivery
     )
     UPDATE delivery SET
@@ -28,8 +34,8 @@ _NOTE = text(
         applied_at = told.applied_at, outcome = told.outcome, outcome_by = told.by, sentence = told.sentence,
         record_kind = told.record_kind, record_id = told.record_id, archived_by = NULL, archived_note = NULL
     FROM told JOIN held ON held.id = told.number
-    WHERE delivery.id = held.id AND (delivery.applied_at IS NULL OR delivery.applied_at < told.applied_at)
-    """
+    WHERE delivery.id = held.id AND {_NEWER}
+    """  # noqa: S608 - a condition of ours
 ).bindparams(
     bindparam("numbers", type_=ARRAY(BigInteger)),
     bindparam("applied", type_=ARRAY(DateTime(timezone=True))),
