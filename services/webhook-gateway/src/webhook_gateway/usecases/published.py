@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Row, any_, func, literal, update
+from sqlalchemy import BigInteger, Row, any_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,11 +16,11 @@ from webhook_gateway.storage.tables import Delivery
 async def published(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> None:
     """Called by the relay, see `servicekit.kafka.outbox.Published`."""
     topic = topic_of(WebhookReceived).name
-    # In ascending order, so that two transactions that update the same rows do not deadlock.
-    numbers = sorted(orjson.loads(row.value)["version"] for row in rows if row.topic == topic)
+    numbers = [orjson.loads(row.value)["version"] for row in rows if row.topic == topic]
     if numbers:
+        # In the order of the numbers, as everywhere in the log: outcomes come while this is not committed yet.
+        these = select(Delivery.id).where(Delivery.id == any_(literal(numbers, ARRAY(BigInteger))))
+        held = these.order_by(Delivery.id).with_for_update().cte("held")
         await connection.execute(
-            update(Delivery)
-            .where(Delivery.id == any_(literal(numbers, ARRAY(BigInteger))))
-            .values(published_at=func.clock_timestamp())
+            update(Delivery).where(Delivery.id == held.c.id).values(published_at=func.clock_timestamp())
         )
