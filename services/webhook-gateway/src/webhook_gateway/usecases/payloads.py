@@ -52,7 +52,7 @@ async def _shown(session: AsyncSession, row: Delivery, today: date, *, revealed:
     )
     document = show(stored, row.position, revealed=revealed, today=today) if stored is not None else None
     if stored is None:
-        sentence = "The contents were deleted, because somebody in them was erased here. The rest of the log stays."
+        sentence = "The contents are no longer kept: their time is over, or somebody in them was erased here."
     elif document is None:
         sentence = f"The message has {len(stored):,} bytes and cannot be read, so nothing of it is shown."
     elif revealed:
