@@ -527,6 +527,26 @@ async def test_a_gap_that_is_open_is_extended(make: Any) -> None:
     assert (await church.rows(DeliveryGap))[0].closed_at is None
 
 
+async def test_a_gap_that_was_not_published_before_a_reconnect_is_published_after_it(make: Any) -> None:
+    church = await make()
+    await church.connect()
+    await _silently(church, "gone")
+    church.control.add_fault({"kind": "respond", "status": 503}, method="POST", path="webhook_subscriptions$")
+    await church.ask()
+    (gap,) = await church.rows(DeliveryGap)
+    assert gap.version == 0
+    church.control.clear_faults()
+    await church.told()
+    await church.fact(ReconnectRequired, "reconnect_required", reason="refused")
+    await church.connect()
+    found = [body for kind, body in await church.told() if kind == "DeliveryGapFound"]
+    (gap,) = await church.rows(DeliveryGap)
+    assert [(body["gap_id"], body["version"], body["generation"]) for body in found] == [(str(gap.id), gap.version, 1)]
+    async with church.sessions.begin() as session:
+        await gaps.close(session, _reconciled(church, gap))
+    assert (await church.state()).state == "live"
+
+
 async def test_failed_deliveries_are_sent_again(make: Any) -> None:
     church = await make()
     await church.connect()

@@ -318,8 +318,7 @@ class _Care:
             if key.rotate_asked_at or (key.due_at and began < key.due_at <= now):
                 raise _Moved  # somebody asked meanwhile
             rows = (await stored.rows_of(session, key.id)).values()
-            gap = await gaps.unpublished(session, connection, now)
-            facts: list[Event] = [gap] if gap else []
+            facts: list[Event] = [*await gaps.unpublished(session, connection, now)]
             if key.verified_at is None or any(row.changed_at > key.verified_at for row in rows):
                 facts.append(_state_of(connection, rows, now))
             key.verified_at = now

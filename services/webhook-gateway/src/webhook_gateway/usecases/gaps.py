@@ -56,23 +56,35 @@ async def redelivered(session: AsyncSession, connection: Connection, count: int)
         gap.redelivered += count
 
 
-async def unpublished(session: AsyncSession, connection: Connection, now: datetime) -> DeliveryGapFound | None:
-    """The fact about the open gap, if it was not published since it was stored or extended; its window ends now."""
-    gap = await _open_gap(session, connection)
-    if gap is None or gap.version:
-        return None
-    connection.subscriptions_version += 1
-    gap.version, gap.until = connection.subscriptions_version, max(gap.until, now)
-    return DeliveryGapFound(
-        organization_id=gap.organization_id,
-        version=gap.version,
-        product=gap.product,
-        generation=gap.generation,
-        occurred_at=now,
-        gap_id=str(gap.id),
-        since=gap.since,
-        until=gap.until,
+async def unpublished(session: AsyncSession, connection: Connection, now: datetime) -> list[DeliveryGapFound]:
+    """The facts about open gaps that were not published since they were stored or extended; their windows end now.
+
+    A former generation's is among them if its connection ended before it could be published.
+    """
+    found = select(DeliveryGap).where(
+        DeliveryGap.organization_id == connection.organization_id,
+        DeliveryGap.product == connection.product,
+        DeliveryGap.generation <= connection.generation,
+        DeliveryGap.closed_at.is_(None),
+        DeliveryGap.version == 0,
     )
+    facts = []
+    for gap in await session.scalars(found.order_by(DeliveryGap.generation).with_for_update()):
+        connection.subscriptions_version += 1
+        gap.version, gap.until = connection.subscriptions_version, max(gap.until, now)
+        facts.append(
+            DeliveryGapFound(
+                organization_id=gap.organization_id,
+                version=gap.version,
+                product=gap.product,
+                generation=gap.generation,
+                occurred_at=now,
+                gap_id=str(gap.id),
+                since=gap.since,
+                until=gap.until,
+            )
+        )
+    return facts
 
 
 async def close(session: AsyncSession, fact: GapReconciled) -> None:
