@@ -562,6 +562,12 @@ async def test_failed_deliveries_are_sent_again(make: Any) -> None:
     assert gap.since == datetime.fromisoformat(oldest) - timedelta(minutes=5)
     assert "could not deliver 130 messages" in gap.cause
     assert [kind for kind, _ in await church.told()] == ["DeliveryGapFound"]
+    async with church.sessions.begin() as session:
+        await gaps.close(session, _reconciled(church, gap))
+    await asyncio.to_thread(_until, lambda: church.control.delivery_counts(church.there.id).get("failed") == 130)
+    await church.ask()
+    assert await church.told() == [], "their window was read again already"
+    assert len(await church.rows(DeliveryGap)) == 1
 
 
 def _until(condition: Any) -> None:

@@ -281,8 +281,11 @@ class _Care:
             return
         now = self.resources.clock.now()
         async with self._transaction() as (session, connection, _):
-            since = min(one.created_at for one in failed) - _OVERLAP
-            await gaps.found(session, connection, since, cause_of((), len(failed)), now)
+            # Some fail again and stay in the vendor's list: their window is not read every day.
+            read = await gaps.read_until(session, connection)
+            new = [one.created_at for one in failed if read is None or one.created_at > read]
+            if new:
+                await gaps.found(session, connection, min(new) - _OVERLAP, cause_of((), len(new)), now)
         for begin in range(0, len(failed), _COUNTED_AT_ONCE):
             self.job.stop_if_requested()
             count = 0

@@ -7,7 +7,7 @@ connection has at most one open gap: a further loss extends it.
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.webhooks_care_v1 import GapReconciled
@@ -47,6 +47,18 @@ async def found(session: AsyncSession, connection: Connection, since: datetime, 
     gap.since, gap.until, gap.version = min(gap.since, since), max(gap.until, now), 0
     if cause not in gap.cause:
         gap.cause = f"{gap.cause} {cause}"
+
+
+async def read_until(session: AsyncSession, connection: Connection) -> datetime | None:
+    """The instant whose earlier changes the owner has read again, because of a gap; None without a closed one."""
+    last: datetime | None = await session.scalar(
+        select(func.max(DeliveryGap.until)).where(
+            DeliveryGap.organization_id == connection.organization_id,
+            DeliveryGap.product == connection.product,
+            DeliveryGap.closed_at.is_not(None),
+        )
+    )
+    return last
 
 
 async def redelivered(session: AsyncSession, connection: Connection, count: int) -> None:
