@@ -139,7 +139,7 @@ def _check(asked: Parameters, admin: Church, shown: Shown) -> None:
             seconds / least <= 1.05,
             f"{asked.latency_ms} ms, {asked.limit} requests per {asked.period} s: {seconds:.2f} s from the first "
             f"request to the last answer, floor {least:.2f} s for {_ROUND_TRIPS} round trips. After a pause the pacer "
-            "sends one request, and a quarter of the limit if its answer counts nobody else's",
+            "sends one request, then two, four and so on, since others may use the same limit",
         )
     )
     vendor(admin, **FREE)

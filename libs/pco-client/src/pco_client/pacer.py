@@ -12,9 +12,8 @@ That count is the only state our processes share, so the pacer keeps a ledger of
 - What is left, `limit − own − foreign`, may be sent at once: bursts are allowed and waiting is not spread out. No
   constant of ours limits anything, and a limit that moves is obeyed from the answer that carries it.
 
-Until the limit is known (at the start, after 429, after a period of silence) one request is in flight. If its answer
-counts nobody else's requests, a quarter of the limit may be in flight from then on; else each answer allows one more,
-which doubles the requests in flight per round trip.
+Until the limit is known (at the start, after 429, after a period of silence) one request is in flight; each answer then
+allows one more, which doubles the requests in flight per round trip.
 
 **Sharing.** A process that has seen foreign requests in the last two periods keeps to
 `max(limit/2, limit − 2·most − 1)` of its own, where `most` is the most it saw at once: other processes always find room
@@ -61,8 +60,6 @@ _MARGIN: Final = 0.02
 """Seconds added to a slot's end against clock granularity on either side."""
 _TICK: Final = 0.001
 _DEFAULT_MAX_IN_FLIGHT: Final = 64
-_AT_ONCE: Final = 4
-"""As many processes that wake together and see nobody else stay within the limit with their first burst."""
 _KEPT_IDLE: Final = 60.0
 """Minimum seconds an idle pacer is kept, and seconds between two searches for idle ones."""
 
@@ -246,7 +243,6 @@ class Pacer:
         self._looked = -math.inf
         self._window = 1.0
         self._heard = False
-        self._answered = -math.inf
         self._silent_429s = 0
         self._waiters: list[_Waiter] = []
         self._tickets = itertools.count()
@@ -322,11 +318,11 @@ class Pacer:
         if status == 429:
             self._refused(kind, headers, now)
         else:
-            self._heard, self._answered = True, now
+            self._heard = True
             self._silent_429s = 0
             self._latency = now - slot.sent
+            self._window = max(self._sustaining(), self._window / 2) if grew else self._window + 1
             self._peaks.append((now, self._foreign_now(now)))
-            self._window = max(self._sustaining(), self._window / 2) if grew else self._widened(now)
         self._dispatch()
 
     def _compare(self, slot: Slot, count: int, now: float) -> bool:
@@ -349,12 +345,6 @@ class Pacer:
             self._foreign = [f for f in self._foreign if id(f) not in gone]
         self._looked = now
         return unseen > 0
-
-    def _widened(self, now: float) -> float:
-        """The window after an answer that counts nobody new."""
-        limit = self._classes[LimitClass.NORMAL].limit
-        alone = limit is not None and not self._rivals(now)
-        return max(self._window + 1, limit / _AT_ONCE if limit and alone else 0)
 
     def _sustaining(self) -> float:
         """Requests in flight that sustain half of the limit at the present latency (Little's law)."""
@@ -423,7 +413,7 @@ class Pacer:
         if now < self._classes[limit_class].paused_until:
             return False
         own = self._own.occupied(now, self._period)
-        if own == 0 or now - self._answered > (self._period or math.inf) / 2:
+        if own == 0:
             self._window, self._heard = 1.0, False
         if not self._heard and self._own.in_flight > 0:
             return False

@@ -122,41 +122,6 @@ def test_first_request_goes_alone() -> None:
     run_in_virtual_time(main())
 
 
-def test_alone_a_quarter_of_the_limit_follows_the_first_answer() -> None:
-    async def main() -> float:
-        pacer = Pacer("u")
-        await asyncio.gather(*(call(pacer, vendor, lambda: 0.25) for _ in range(26)))
-        return asyncio.get_running_loop().time()
-
-    vendor = Vendor()
-    assert run_in_virtual_time(main()) == pytest.approx(0.5)
-
-
-def test_four_processes_that_wake_together_are_not_refused() -> None:
-    async def main() -> None:
-        pacers = [Pacer("u") for _ in range(4)]
-        await asyncio.gather(*(call(pacer, vendor, lambda: 0.25) for pacer in pacers for _ in range(24)))
-
-    vendor = Vendor()
-    run_in_virtual_time(main())
-    assert vendor.refused() == 0
-
-
-def test_beside_others_each_answer_allows_one_more() -> None:
-    async def main() -> int:
-        for _ in range(3):
-            vendor.receive("b")
-        pacer = Pacer("u")
-        calls = [asyncio.create_task(call(pacer, vendor, lambda: 0.25)) for _ in range(30)]
-        await asyncio.sleep(0.26)
-        in_flight = pacer.state().in_flight
-        await asyncio.gather(*calls)
-        return in_flight
-
-    vendor = Vendor()
-    assert run_in_virtual_time(main()) <= 4
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     limit=st.integers(1, 120),
