@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pages import AXE, ROOT, SAID, accessible, shot, sign_in, tab_to, typed, watched, with_back_cache
 from playwright.sync_api import Browser, Page, Route, expect
+from silence import silence
 
 from local_stack.church import Church
 from local_stack.stack import Stack
@@ -36,6 +37,7 @@ def stack(state_of: Callable[[str], Path]) -> Iterator[Stack]:
         cache=ROOT / ".cache",
         spawn=preloaded.spawn,
     ) as running:
+        silence(running)
         yield running
 
 

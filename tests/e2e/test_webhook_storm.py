@@ -39,6 +39,12 @@ DYING: Final = (WEBHOOK_GATEWAY, INTAKE, PEOPLE_SYNC, CALENDAR_SYNC, AUTH_SERVIC
 
 
 @pytest.fixture(scope="module")
+def live() -> bool:
+    """Changes come at once."""
+    return True
+
+
+@pytest.fixture(scope="module")
 def vendor() -> dict[str, object]:
     """A vendor without lag and limit: the storm alone slows."""
     return {"rate_limit": 0}

@@ -27,6 +27,12 @@ def processes() -> int:
 
 
 @pytest.fixture(scope="module")
+def live() -> bool:
+    """Changes come at once."""
+    return True
+
+
+@pytest.fixture(scope="module")
 def vendor() -> dict[str, object]:
     """A vendor without lag, and with the events of Calendar that it does not have yet."""
     return {"rate_limit": 0, "calendar_event_hints": True}

@@ -1,11 +1,12 @@
 """Notices of Planning Center: what changed there is here soon, and each notice is answered."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from sync_harness.notices import Notices, Outcomes, fact, listening, subscribe
 from sync_harness.site import Site
 from sync_harness.stage import Stage
@@ -58,6 +59,25 @@ async def test_a_change_of_each_kind_of_contact_is_here(notices: Notices) -> Non
     assert (await site.member("Bruno"))["email"] == "new@example.org"
     assert "0199" in (await site.member("Carl"))["phone"]
     assert (await site.member("Ned"))["address"]["street_line_1"] == "5 Elm St"
+
+
+async def test_a_notice_about_an_erased_person_is_forgotten_by_the_log(notices: Notices, stage: Stage) -> None:
+    site = notices.site
+    bruno, person = await site.member("Bruno"), site.person("Bruno")["id"]
+    await site.call("POST", f"/members/{bruno['id']}/erasure", {"on_request_of": "person"}, status=201)
+    async with AIOKafkaConsumer(
+        "webhooks.care.v1", bootstrap_servers=stage.kafka, isolation_level="read_committed"
+    ) as care:
+        await care.seek_to_end()
+        site.edit("Bruno", last_name="Comesback")
+        await site.visible()
+        (answer,) = await notices.deliver()
+        assert answer["outcome"] == "ignored"
+        async for message in care:
+            body = json.loads(message.value)
+            if body["organization_id"] == site.organization_id:
+                assert body["pco_person_ids"] == [str(person)]
+                break
 
 
 async def test_a_household_that_changes_and_one_that_is_new(notices: Notices) -> None:

@@ -156,6 +156,9 @@ def _deliveries() -> None:
         ("archived", ["organization_id", "id"], "state = 'archived'"),
     ):
         op.create_index(f"ix_delivery_{name}", "delivery", columns, postgresql_where=sa.text(where))
+    op.create_index(
+        "ix_delivery_waiting_body", "delivery", ["body_id"], postgresql_where=sa.text("state = 'waiting'")
+    )
 
 
 def _beside_the_log() -> None:

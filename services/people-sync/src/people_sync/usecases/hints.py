@@ -8,12 +8,14 @@ from uuid import UUID
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from contracts.events.webhooks_care_v1 import PersonErased
 from contracts.events.webhooks_delivery_v1 import WebhookReceived
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.hints import (
     CONTACTS,
     ERASED,
     FIRST_SYNC_READS,
+    PERSON,
     Concerned,
     Known,
     concerned,
@@ -68,7 +70,18 @@ async def _of_organization(session: AsyncSession, organization_id: str, facts: _
     for fact, sentence in answers:
         with fact.flow():
             told += outgoing(session, hints.ignored(HINTS, fact.event, sentence, now))
+            if sentence == ERASED:
+                told += outgoing(session, _erased_before(fact.event, now))
     return told
+
+
+def _erased_before(event: WebhookReceived, now: datetime) -> PersonErased:
+    """What the delivery log has stored of an erased person since goes, too."""
+    own = event.resource_id if event.resource_type == PERSON else None
+    people = [one for one in (own, event.person_id, event.merged_person_id) if one]
+    return PersonErased(
+        organization_id=event.organization_id, version=event.version, pco_person_ids=people, erased_at=now
+    )
 
 
 def _known(connection: Connection | None) -> Known | None:

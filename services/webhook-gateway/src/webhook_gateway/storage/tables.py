@@ -174,6 +174,7 @@ class Delivery(Base):
         Index("ix_delivery_received", "organization_id", "received_at", "state"),
         Index("ix_delivery_resource", "organization_id", "resource_id", "id"),
         Index("ix_delivery_name", "organization_id", "name", "id"),
+        Index("ix_delivery_waiting_body", "body_id", postgresql_where=text("state = 'waiting'")),
         Index("ix_delivery_list", "organization_id", "id"),
         Index("ix_delivery_outcome", "organization_id", "outcome", "id", postgresql_where=text("outcome IS NOT NULL")),
         Index(

@@ -175,7 +175,9 @@ async def carry_out(job: JobContext, _: Resources) -> None:
 async def _page(session: AsyncSession, row: Replay, last: int) -> list[Delivery]:
     """The next deliveries, now waiting. The order of locks is that of the numbers, as everywhere in the log."""
     ids = select(Delivery.id).where(*_wanted(row), log.readable(), Delivery.id > last)
-    held = ids.order_by(Delivery.id).limit(BATCH).with_for_update().cte("held")
+    # No more than were counted: others may fit the filters since.
+    most = max(min(BATCH, row.total - row.done), 0)
+    held = ids.order_by(Delivery.id).limit(most).with_for_update().cte("held")
     sent = (
         update(Delivery)
         .where(Delivery.id.in_(select(held.c.id)))
