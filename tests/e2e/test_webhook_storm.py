@@ -28,8 +28,8 @@ from local_stack.stack import INTAKE, Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(int(os.environ.get("STORM_SECONDS", "900")))]
 
-DELIVERIES: Final = int(os.environ.get("STORM_DELIVERIES", "3000"))
-KILLS: Final = int(os.environ.get("STORM_KILLS", "14"))
+DELIVERIES: Final = int(os.environ.get("STORM_DELIVERIES", "1500"))
+KILLS: Final = int(os.environ.get("STORM_KILLS", "8"))
 SEED: Final = int(os.environ.get("SOAK_SEED", "20261130"))
 PER_SECOND: Final = 100
 EDITED: Final = 12
