@@ -92,6 +92,10 @@ class Church:
         card = self.call("POST", "/connections/complete", json=answer)["card"]
         if product == "people":
             self._known_to_people_sync()
+        # What changed before the subscriptions is read by a sync that begins after them: the caller's own, if it waits.
+        self.eventually(
+            lambda: self.get("/webhooks/status")[product]["state"] != "waiting", "Planning Center was asked to tell"
+        )
         return dict(card)
 
     @staticmethod

@@ -67,7 +67,9 @@ def _reads_everybody(gap: GapColumns) -> bool:
 async def _read_by(session: AsyncSession, gap: GapColumns) -> Run | None:
     """A run that began after the window, and has ended well."""
     of_organization = Run.organization_id == gap.organization_id
-    after = (Run.created_at > max(gap.until, gap.noted_at), Run.state == "done", IS_SYNC)
+    # Subscriptions are often made while somebody starts a sync, before this service hears of them.
+    since = gap.until if gap.gap_id == SUBSCRIBED else max(gap.until, gap.noted_at)
+    after = (Run.created_at > since, Run.state == "done", IS_SYNC)
     query = select(Run).where(of_organization, *after, *((Run.kind == "full",) if _reads_everybody(gap) else ()))
     found: Run | None = await session.scalar(query.order_by(Run.created_at, Run.id).limit(1))
     return found
