@@ -36,7 +36,7 @@ if SUPPORT not in sys.path:
 
 from calendar_harness.churches import NOBODY, PLATFORM, REDIRECT, Church, There, token_of  # noqa: E402
 
-CHURCHES: Final = 80
+CHURCHES: Final = 120
 HORIZON: Final = timedelta(seconds=120)
 
 
