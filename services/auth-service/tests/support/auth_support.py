@@ -32,6 +32,9 @@ from servicekit.local.process import free_port
 from servicekit.testing import KeyRing, eventually, preloaded
 from servicekit.testing.facts import publish
 
+UNSHARED = httpx.Limits(max_keepalive_connections=0)
+"""A kept connection can be closed by the service at the moment at which it is used again."""
+
 TOPIC = "auth.connection.v1"
 
 
@@ -263,7 +266,7 @@ class Process:
         command = [sys.executable, "-m", "auth_service"]
         with Path(self._output or os.devnull).open("wb") as output:  # noqa: ASYNC230
             self._process = await asyncio.to_thread(preloaded.spawn, command, env=env, stdout=output)
-        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=UNSHARED)
 
         async def answers() -> bool:
             try:

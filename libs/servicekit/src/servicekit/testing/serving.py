@@ -65,7 +65,9 @@ async def unstarted(
 
 
 def _at(port: int) -> dict[str, Any]:
-    return {"base_url": f"http://127.0.0.1:{port}", "timeout": 30.0}
+    # uvicorn closes a connection that was idle for 5 s, perhaps at the moment at which it would be used again.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2.0)
+    return {"base_url": f"http://127.0.0.1:{port}", "timeout": 30.0, "limits": limits}
 
 
 async def _is_ready(operators: httpx.AsyncClient) -> bool:
