@@ -118,7 +118,7 @@ def vendor(admin: Church, **settings: Any) -> None:
     """Change the vendor's settings and empty its window."""
     admin.control.reset()
     admin.control.change_settings(journal_requests=20_000, **settings)
-    # What a sync finds must not have come before by itself.
+    # Webhooks are lost, because the sync that is measured must find the changes.
     admin.control.add_webhook_fault({"kind": "drop", "listed": False})
 
 

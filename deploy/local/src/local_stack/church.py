@@ -92,7 +92,7 @@ class Church:
         card = self.call("POST", "/connections/complete", json=answer)["card"]
         if product == "people":
             self._known_to_people_sync()
-        # What changed before the subscriptions is read by a sync that begins after them: the caller's own, if it waits.
+        # A sync that begins before the subscriptions is followed by another one, which the caller does not expect.
         self.eventually(
             lambda: self.get("/webhooks/status")[product]["state"] != "waiting", "Planning Center was asked to tell"
         )

@@ -17,7 +17,7 @@ class SubscribedName(Model):
     name: str
     """Planning Center's name of the event."""
     subject: str
-    """What it is about, in words."""
+    """The subject of the change, in words."""
     state: SubscriptionState
     """State of the subscription; `waiting`: it is not made yet, or was lost and not mended yet."""
     since: Timestamp | None = None

@@ -23,11 +23,11 @@ class ActivityHour(Model):
     received: int
     """Deliveries accepted."""
     applied: int
-    """Of those: the owner has acted."""
+    """Received deliveries on which the owner has acted."""
     waiting: int
-    """Of those: the owner has yet to act."""
+    """Received deliveries on which the owner has not acted yet."""
     failed: int
-    """Of those: nobody could act, archived ones included."""
+    """Received deliveries on which nobody could act, archived ones included."""
     refused: int
     """Calls that were refused and not stored."""
     more: bool = Field(description="The hour has more deliveries than were counted.")
@@ -68,7 +68,7 @@ class Delivery(Model):
     """Id of that resource in Planning Center."""
     person_id: str | None = Field(default=None, description="Id in Planning Center of the person whose contact it is.")
     state: DeliveryState
-    """What became of it."""
+    """The outcome of the step, in words."""
     outcome: str | None = Field(
         default=None,
         description="`changed`, `unchanged`, `conflict`, `held`, `ignored`, `failed`, `unreadable` ...; null while it "
@@ -99,7 +99,7 @@ class DeliveryStep(Model):
     """One of the five steps of a delivery."""
 
     step: StepName
-    """Which step."""
+    """The name of the step."""
     at: Timestamp | None = None
     """When it was done; null if it is not."""
     sentence: str
