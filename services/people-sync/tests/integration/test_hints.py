@@ -160,7 +160,7 @@ async def test_our_own_write_coming_back_costs_one_read_and_no_write(notices: No
     await site.call("POST", f"/members/{dora['id']}/sync")
     await site.looked_at()
     assert site.person("Dora")["last_name"] == "Deanson"
-    await site.visible()
+    await site.believable()
     mark = site.mark()
     echo = notices.new()
     assert echo
