@@ -1,6 +1,7 @@
 """PostgreSQL or Kafka is killed under a running service: it says so, loses nothing, and recovers by itself."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -10,6 +11,9 @@ from sample_service.main import Settings, create_app
 from sample_service.messages import TOPIC, effects, fact, record
 from sqlalchemy import text
 
+from servicekit.http.health import NotReady
+from servicekit.kafka import consumers
+from servicekit.kafka.consumers import Consumers, ConsumerStalled
 from servicekit.kafka.producer import Producer
 from servicekit.kafka.provision import provision
 from servicekit.local import LocalKafka, LocalPostgres
@@ -98,6 +102,36 @@ async def test_kafka_away(own_kafka: LocalKafka, databases: Databases, keys: Key
 
         await eventually(arrived, within=90, because="the consumers are back")
         await producer.close()
+
+
+async def test_consumers_stopped_while_kafka_is_away_have_ended(
+    own_kafka: LocalKafka, databases: Databases, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stalled consumers are replaced. One that goes on would keep partitions of its group that nobody polls."""
+    monkeypatch.setattr(consumers, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(consumers, "STALLED_SECONDS", 5.0)
+    url = await databases.create("sample_service")
+    app = create_app(keys.settings(Settings, database_url=url, kafka=own_kafka.bootstrap_servers))
+    (one,) = app.state.subscribers
+    groups = [f"people-sync.part-{number}" for number in range(12)]
+    many = Consumers(app.state.runtime, None, [replace(one, group=group) for group in groups])
+    running = asyncio.create_task(many.run())
+    await eventually(lambda: _consume(many), within=90)
+    await asyncio.to_thread(own_kafka.kill)
+    with pytest.raises(ConsumerStalled):
+        await running
+    await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() if "aiokafka" in task.get_coro().cr_code.co_filename]
+    assert left == []
+    await app.state.runtime.engine.dispose()
+
+
+async def _consume(group: Consumers) -> bool:
+    try:
+        await group.check()
+    except NotReady:
+        return False
+    return True
 
 
 async def test_the_service_starts_with_everything_away(

@@ -1,7 +1,7 @@
 """The state of connections to Planning Center, from auth-service's facts, for every service that uses one."""
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from sqlalchemy import inspect, update
 from sqlalchemy.dialects.postgresql import insert
@@ -18,6 +18,9 @@ from contracts.events.auth_connection_v1 import (
 )
 from servicekit.kafka.subscriptions import Handler, Subscription, subscribe
 from synckit.errors import NotConnected
+
+UNAUTHORIZED: Final = "reconnect_required"
+"""State of a connection that works again once an administrator has authorized Planning Center again."""
 
 
 class ConnectionColumns:

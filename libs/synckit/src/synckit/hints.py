@@ -2,6 +2,7 @@
 
 A hint is answered once, by WebhookApplied in the transaction that ends its refresh. Hints of a row with very many, and
 of a row that ended otherwise (disconnected, erased, joined), are answered by further transactions, `AT_ONCE` each.
+Without a working authorization a hint is answered with `LATER`, and its refresh waits alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +20,9 @@ from contracts.events.webhooks_delivery_v1 import WebhookReceived
 from contracts.events.webhooks_outcome_v1 import WebhookApplied
 from servicekit.kafka.outbox import append_all
 from synckit.among import among
+from synckit.connections import UNAUTHORIZED
 from synckit.notices import CHANGED, CONFLICT, FAILED, HELD, IGNORED, LATER, UNCHANGED, Named
-from synckit.sentences import RECORD_IS_GONE
+from synckit.sentences import AFTER_RECONNECT, RECORD_IS_GONE
 
 if TYPE_CHECKING:
     from synckit.refreshes import RefreshColumns, Refreshes
@@ -121,13 +123,16 @@ async def answer(session: AsyncSession, refreshes: "Refreshes", row: "RefreshCol
 
 
 async def answer_left(session: AsyncSession, refreshes: "Refreshes", now: datetime) -> int:
-    """Answer hints whose refresh has ended, or is no more. Returns the number found, at most `AT_ONCE`."""
+    """Answer hints whose refresh has ended, is no more, or waits for a reconnect. Returns the number found, at most
+    `AT_ONCE`.
+    """
     if refreshes.hints is None:
         return 0
-    rows, of_record = refreshes.hints.rows, refreshes.rows
+    rows, of_record, connections = refreshes.hints.rows, refreshes.rows, refreshes.connections
     query = select(rows.number, rows.refresh_id).outerjoin(of_record, of_record.id == rows.refresh_id)
-    ended = or_(of_record.id.is_(None), of_record.state == "done")
-    left = (await session.execute(query.where(ended).order_by(rows.number).limit(AT_ONCE))).all()
+    unauthorized = select(connections.organization_id).where(connections.state == UNAUTHORIZED)
+    over = or_(of_record.id.is_(None), of_record.state == "done", rows.organization_id.in_(unauthorized))
+    left = (await session.execute(query.where(over).order_by(rows.number).limit(AT_ONCE))).all()
     if left:
         ids = {refresh_id for _, refresh_id in left}
         known = await session.scalars(select(of_record).where(among(of_record.id, ids)))
@@ -144,7 +149,7 @@ async def _answer_all(
     numbers: Iterable[int],
     now: datetime,
 ) -> None:
-    """Delete the hints of ended rows; answer those that wait for no other row. `ended`: None for a deleted row."""
+    """Delete the hints of these rows; answer those that wait for no other row. `ended`: None for a deleted row."""
     assert refreshes.hints is not None
     rows = refreshes.hints.rows
     # All rows of a hint in one order: of two transactions that end its records, the second sees what the first said.
@@ -189,10 +194,12 @@ async def _answer_all(
 
 
 async def _said(session: AsyncSession, refreshes: "Refreshes", row: "RefreshColumns | None") -> dict[str, Any]:
-    """The outcome of an ended row, as fields of WebhookApplied."""
+    """The outcome of an ended row, or of one that waits for a reconnect, as fields of WebhookApplied."""
     assert refreshes.hints is not None
     if row is None:
         return {"outcome": IGNORED, "sentence": RECORD_IS_GONE}
+    if row.state != "done":
+        return {"outcome": LATER, "sentence": AFTER_RECONNECT}
     record_id = row.record_id
     if record_id is None and row.pco_id is not None:
         owner = {"organization_id": row.organization_id, "pco_organization_id": row.pco_organization_id}

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pco_client.errors import AnsweredTooLate, LeaseUnavailable, PlanningCenterError, Unauthorized, Unavailable
@@ -19,12 +19,14 @@ from servicekit.jobs.queue import LeaseLost, StopRequested, TurnOver
 from servicekit.jobs.worker import JobContext
 from synckit import hints
 from synckit.errors import NotConnected
-from synckit.refreshes import GIVEN_BACK, Done, RefreshColumns, Refreshes
+from synckit.refreshes import GIVEN_BACK, Done, RefreshColumns, Refreshes, may_end
 
 _RECONNECT: Final = timedelta(minutes=5)
 _AWAY: Final = timedelta(seconds=10)
 _WHILE_AWAY: Final = timedelta(minutes=1)
 _MOST_TRIES: Final = 6
+_WHILE_REQUESTED: Final = 0.02
+"""Seconds between two looks for a row that is about to be committed."""
 _AT_ONCE: Final = 4
 """Records synced at the same time: enough to use the vendor's limit, but few, so that an urgent record waits only for a
 few. An urgent record has one place more.
@@ -112,7 +114,10 @@ async def _all(worker: _Worker) -> None:
                 job.stop_if_requested()
             row = await _next(worker, flight)
             if row is None and not flight:
-                return
+                if job.over:
+                    return
+                await asyncio.sleep(_WHILE_REQUESTED)
+                continue
             if row is None or len(flight) >= _AT_ONCE + row.urgent:
                 await _landed(flight)
                 continue
@@ -142,16 +147,17 @@ async def _landed(flight: dict[UUID, "asyncio.Task[None]"], *, all_: bool = Fals
 
 
 async def _next(worker: _Worker, flight: Collection[UUID]) -> RefreshColumns | None:
-    """The next due row that is not in flight. Without one, the job waits for the next due time, or ends."""
+    """The next due row that is not in flight. Without one, the job waits for the next due time, or ends, unless
+    somebody is about to commit a request.
+    """
     rows, owner = worker.refreshes.rows, worker.work.owner
     of_organization = (*(getattr(rows, name) == value for name, value in owner.items()), rows.state == "queued")
     async with worker.job.transaction() as session:
-        row: RefreshColumns | None = await session.scalar(
-            select(rows)
-            .where(*of_organization, rows.not_before <= worker.clock.now(), rows.id.not_in(flight))
-            .order_by(rows.urgent.desc(), rows.not_before, rows.id)
-            .limit(1)
-        )
+        row = await _due(session, worker, of_organization, flight)
+        if row is None and not flight:
+            if not await may_end(session, worker.refreshes, worker.job.organization_id):
+                return None
+            row = await _due(session, worker, of_organization, flight)
         if row is None and not flight:
             queued = select(func.min(rows.not_before), func.bool_or(rows.urgent)).where(*of_organization)
             upcoming, urgent = (await session.execute(queued)).one()
@@ -159,6 +165,19 @@ async def _next(worker: _Worker, flight: Collection[UUID]) -> RefreshColumns | N
                 await worker.job.finish(session)
             else:
                 await worker.job.wait(session, {}, until=upcoming, urgent=urgent)
+    return row
+
+
+async def _due(
+    session: AsyncSession, worker: _Worker, where: Collection[ColumnElement[bool]], flight: Collection[UUID]
+) -> RefreshColumns | None:
+    rows = worker.refreshes.rows
+    row: RefreshColumns | None = await session.scalar(
+        select(rows)
+        .where(*where, rows.not_before <= worker.clock.now(), rows.id.not_in(flight))
+        .order_by(rows.urgent.desc(), rows.not_before, rows.id)
+        .limit(1)
+    )
     return row
 
 

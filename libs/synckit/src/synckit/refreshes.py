@@ -35,6 +35,9 @@ KEPT: Final = timedelta(days=1)
 GIVEN_BACK: Final = "given_back"
 """Key in the checkpoint of a job that waits for Planning Center or the connection, not for the time of a row."""
 
+_LOCK: Final = "hashtextextended(:job || chr(31) || :organization, 11)"
+_REQUESTING: Final = text(f"SELECT pg_advisory_xact_lock_shared({_LOCK})")
+_ENDING: Final = text(f"SELECT pg_try_advisory_xact_lock({_LOCK})")
 _OWNER: Final = ("organization_id", "pco_organization_id", "kind")
 
 
@@ -234,9 +237,10 @@ async def request_all(
 async def wake(session: AsyncSession, refreshes: Refreshes, organization_id: str, *, urgent: bool = False) -> None:
     """Make sure that a job works off the organization's rows.
 
-    A job in the middle of a step is not waited for: it checks for rows after the step. If it is just ending instead,
-    `start_due` begins another.
+    A job in the middle of a step is not waited for: it checks for rows after the step, and does not end before this
+    transaction does.
     """
+    await session.execute(_REQUESTING, {"job": refreshes.job, "organization": organization_id})
     job_id, created = await jobs.enqueue(session, refreshes.job, organization_id, urgent=urgent)
     if not created:
         state = select(JOB.c.state).where(JOB.c.id == job_id)
@@ -248,8 +252,13 @@ async def wake(session: AsyncSession, refreshes: Refreshes, organization_id: str
             await jobs.hurry(session, job_id, waits=False)
 
 
+async def may_end(session: AsyncSession, refreshes: Refreshes, organization_id: str) -> bool:
+    """Whether nobody is about to commit a request. If so, requests wait until this transaction has ended the job."""
+    return bool(await session.scalar(_ENDING, {"job": refreshes.job, "organization": organization_id}))
+
+
 async def start_due(session: AsyncSession, refreshes: Refreshes) -> int:
-    """Begin or wake jobs for due rows, because a request may have met a job that was just ending or going to wait.
+    """Begin or wake jobs for due rows that have none, such as after an error of a job.
 
     Returns the number of organizations with due rows; `DUE_AT_ONCE` at most.
     """

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -11,7 +12,7 @@ from sync_harness.notices import Notices, Outcomes, fact, listening, subscribe
 from sync_harness.site import Site
 from sync_harness.stage import Stage
 
-from contracts.events.auth_connection_v1 import ConnectionClosing
+from contracts.events.auth_connection_v1 import ConnectionClosing, ReconnectRequired
 from contracts.values import AUTH_SERVICE
 from servicekit.testing import eventually
 from servicekit.testing.facts import publish
@@ -197,6 +198,20 @@ async def test_a_lagging_read_is_followed_by_one_that_shows_the_change(notices: 
     assert (await site.member("Max"))["last_name"] == "Maximus"
 
 
+def of_connection(site: Site) -> dict[str, Any]:
+    """The second fact about the church's connection, without its state."""
+    return {
+        "organization_id": site.organization_id,
+        "version": 2,
+        "product": "people",
+        "generation": 1,
+        "pco_organization_id": site.church.id,
+        "pco_organization_name": "Church",
+        "pco_person_id": site.church.admin_id,
+        "occurred_at": datetime.now(UTC),
+    }
+
+
 async def test_a_disconnect_answers_what_waits(stage: Stage, notices: Notices) -> None:
     site = notices.site
     held = site.fault({"kind": "hold", "when": "before"}, path="^/people/v2/people/")
@@ -208,18 +223,7 @@ async def test_a_disconnect_answers_what_waits(stage: Stage, notices: Notices) -
         return bool(found == len(those))
 
     await eventually(waiting)
-    closing = ConnectionClosing(
-        organization_id=site.organization_id,
-        version=2,
-        product="people",
-        generation=1,
-        state="closing",
-        pco_organization_id=site.church.id,
-        pco_organization_name="Church",
-        pco_person_id=site.church.admin_id,
-        occurred_at=datetime.now(UTC),
-    )
-    await publish(stage.kafka, closing, AUTH_SERVICE)
+    await publish(stage.kafka, ConnectionClosing(**of_connection(site), state="closing"), AUTH_SERVICE)
     await site.connected(2)
     site.control.release(held)
     site.control.remove_fault(held)
@@ -228,6 +232,38 @@ async def test_a_disconnect_answers_what_waits(stage: Stage, notices: Notices) -
     assert any("disconnected" in answer["sentence"] for answer in answers)
     (late,) = await notices.answered(await notices.tell([fact(site, resource_id="17")]))
     assert (late["outcome"], "not connected" in late["sentence"]) == ("ignored", True)
+
+
+async def test_without_authorization_notices_are_answered_and_read_after_the_reconnect(
+    stage: Stage, notices: Notices
+) -> None:
+    site = notices.site
+    held = site.fault({"kind": "hold", "when": "before"}, path="^/people/v2/people/")
+    site.edit("Max", last_name="Before")
+    waiting = await notices.tell(notices.new())
+    lost = ReconnectRequired(**of_connection(site), state="reconnect_required", reason="refused")
+    await publish(stage.kafka, lost, AUTH_SERVICE)
+    await site.connected(2)
+    site.edit("Bea", last_name="Meanwhile")
+    site.delete("Ned")
+    late = await notices.deliver()
+    assert {(answer["outcome"], "authorized again" in answer["sentence"]) for answer in late} == {("later", True)}
+    site.control.release(held)
+    site.control.remove_fault(held)
+    assert {answer["outcome"] for answer in await notices.answered(waiting)} <= {"later", "changed"}
+    await stage.authorized(site, version=3)
+
+    async def read() -> bool:
+        names = [(await site.member(name))["last_name"] for name in ("Max", "Bea")]
+        return names == ["Before", "Meanwhile"]
+
+    await eventually(read)
+    ned = await site.member("Ned")
+
+    async def gone() -> bool:
+        return (await site.database.value("SELECT state FROM link WHERE record_id = $1", ned["id"])) == "gone"
+
+    await eventually(gone)
 
 
 async def test_before_the_first_sync_notices_are_ignored_and_read_after_it(stage: Stage, outcomes: Outcomes) -> None:

@@ -85,6 +85,7 @@ def _subscriptions() -> None:
         unique=True,
         postgresql_where=sa.text("closed_at IS NULL"),
     )
+    op.create_index("ix_delivery_gap_forget", "delivery_gap", ["closed_at"])
 
 
 def _deliveries() -> None:
@@ -187,6 +188,7 @@ def _beside_the_log() -> None:
         sa.CheckConstraint("state IN ('queued', 'running', 'done', 'stopped')", name="ck_replay_state"),
     )
     op.create_index("ix_replay_list", "replay", ["organization_id", "asked_at"])
+    op.create_index("ix_replay_forget", "replay", ["asked_at"])
     op.create_table(
         "payload_view",
         sa.Column("id", sa.Uuid, primary_key=True),
@@ -198,6 +200,7 @@ def _beside_the_log() -> None:
         _at("seen_at"),
     )
     op.create_index("ix_payload_view_delivery", "payload_view", ["organization_id", "delivery_number"])
+    op.create_index("ix_payload_view_forget", "payload_view", ["seen_at"])
     op.create_table(
         "webhook_settings",
         sa.Column("organization_id", sa.Text, primary_key=True),

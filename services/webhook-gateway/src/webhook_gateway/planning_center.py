@@ -109,11 +109,11 @@ class Subscriptions:
         return secret
 
     async def failed(self, pco_id: str, most: int) -> list[Failed]:
-        """Deliveries of a subscription that the vendor has given up, oldest first, at most `most`."""
+        """Deliveries of a subscription that the vendor has given up, newest first, at most `most`."""
         found: list[Failed] = []
         while len(found) < most:
             query = Query(
-                where=(Where("status", "failed"),), order="created_at", per_page=PER_PAGE, offset=len(found) or None
+                where=(Where("status", "failed"),), order="-created_at", per_page=PER_PAGE, offset=len(found) or None
             )
             page = await self._reads.list(self._path(pco_id, "events"), query)
             found += [Failed(pco_id, one.id, parse_instant(one.attributes.get("created_at"))) for one in page.data]

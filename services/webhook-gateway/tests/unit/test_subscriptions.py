@@ -161,8 +161,8 @@ def test_causes_in_words() -> None:
     lost = [Loss("people.v2.events.person.updated", "off"), Loss("people.v2.events.phone_number.created", "off")]
     assert cause_of(lost, 0) == "Planning Center had switched off the messages about people, phone numbers."
     assert cause_of([Loss("people.v2.events.person.updated", "gone")], 1) == (
-        "Planning Center no longer had the messages about people. Planning Center could not deliver 1 message, and was "
-        "asked to send it again."
+        "Planning Center no longer had the messages about people. Planning Center could not deliver 1 message. What "
+        "changed then is read again."
     )
     assert all("_" not in subject(name) for product in (PEOPLE, CALENDAR) for name in wanted_names(product, ()))
 

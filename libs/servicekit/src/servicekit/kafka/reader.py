@@ -3,6 +3,7 @@
 aiokafka itself would silently continue at the oldest message, or the newest.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -63,6 +64,23 @@ class Reader(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
             else:
                 return found
 
+    async def stop(self) -> None:
+        """As aiokafka's, but whole: a consumer that is half stopped stays in its group, and nobody polls it.
+
+        aiokafka cancels a fetch and then waits for it, which raises CancelledError here. FastStream stops all consumers
+        in one task group, where that error would interrupt the others.
+        """
+        stopping = asyncio.create_task(self._stop())
+        await asyncio.wait([stopping])
+        if not stopping.cancelled():
+            stopping.result()
+
+    async def _stop(self) -> None:
+        try:
+            await super().stop()
+        except asyncio.CancelledError:
+            await self._client.close()  # the step after the fetches
+
     async def _go_on(self, at: TopicPartition | dict[TopicPartition, int]) -> None:
         for partition, position in at.items() if isinstance(at, dict) else [(at, None)]:
             offsets = self.end_offsets if self._from_now else self.beginning_offsets
@@ -99,10 +117,10 @@ class LaneReader(Reader):
                 self._lanes.fetched()
                 return found
 
-    async def stop(self) -> None:
-        """As aiokafka's, after the running handlers have ended."""
+    async def _stop(self) -> None:
+        """As a reader's, after the running handlers have ended."""
         await self._lanes.stop(STOP_SECONDS)
-        await super().stop()
+        await super()._stop()
 
     async def _go_on(self, at: TopicPartition | dict[TopicPartition, int]) -> None:
         for partition in at if isinstance(at, dict) else [at]:

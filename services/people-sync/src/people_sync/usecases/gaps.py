@@ -24,7 +24,7 @@ NOTICES: Final = "change_notices"
 """Trigger of such a run."""
 _SOON: Final = timedelta(seconds=5)
 _AGAIN: Final = timedelta(minutes=15)
-"""From a run to the next one, if the former did not end well."""
+"""At least, from a run to the next one if the former did not end well."""
 _READ_AGAIN: Final = "A sync has read everybody in Planning Center again, and with that what changed in this time."
 _FIRST: Final = "Nobody is synced yet, so nothing was missed: the first sync reads everybody."
 
@@ -52,12 +52,17 @@ async def _of_organization(session: AsyncSession, organization_id: str, those: l
         else:
             closed[gap.gap_id] = (gap, str(read.id))
     await gaps.close(session, GAPS, closed, _READ_AGAIN, now)
-    untried = [gap for gap in left if gap.tried_at is None or gap.tried_at < now - _AGAIN]
+    untried = [gap for gap in left if gap.tried_at is None or now >= _next_try(gap, gap.tried_at)]
     if run is None and untried:
         kind = "full" if any(_reads_everybody(gap) for gap in untried) else "incremental"
         await runs.start(session, organization_id, kind, NOTICES)
         gaps.later(untried, now + _SOON, tried_at=now)
     gaps.later(left, now + _SOON)
+
+
+def _next_try(gap: GapColumns, tried_at: datetime) -> datetime:
+    """When another run may start. The pauses double, because a run may wait for an answer for days."""
+    return tried_at + max(_AGAIN, tried_at - gap.noted_at)
 
 
 def _reads_everybody(gap: GapColumns) -> bool:

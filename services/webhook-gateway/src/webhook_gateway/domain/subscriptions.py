@@ -248,11 +248,8 @@ def cause_of(lost: Iterable[Loss], failed: int) -> str:
         if subjects:
             sentences.append(sentence.format(f"the messages about {', '.join(subjects)}"))
     if failed:
-        one = failed == 1
-        sentences.append(
-            f"Planning Center could not deliver {failed} message{'' if one else 's'}, and was asked to send "
-            f"{'it' if one else 'them'} again."
-        )
+        messages = "1 message" if failed == 1 else f"{failed} messages"
+        sentences.append(f"Planning Center could not deliver {messages}. What changed then is read again.")
     return " ".join(sentences)
 
 

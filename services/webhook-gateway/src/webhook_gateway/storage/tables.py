@@ -114,6 +114,7 @@ class DeliveryGap(Base):
             unique=True,
             postgresql_where=text("closed_at IS NULL"),
         ),
+        Index("ix_delivery_gap_forget", "closed_at"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -250,6 +251,7 @@ class Replay(Base):
     __tablename__ = "replay"
     __table_args__ = (
         Index("ix_replay_list", "organization_id", "asked_at"),
+        Index("ix_replay_forget", "asked_at"),
         CheckConstraint("state IN ('queued', 'running', 'done', 'stopped')", name="state"),
     )
 
@@ -270,7 +272,10 @@ class PayloadView(Base):
     """An administrator's look at a payload without masks."""
 
     __tablename__ = "payload_view"
-    __table_args__ = (Index("ix_payload_view_delivery", "organization_id", "delivery_number"),)
+    __table_args__ = (
+        Index("ix_payload_view_delivery", "organization_id", "delivery_number"),
+        Index("ix_payload_view_forget", "seen_at"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     organization_id: Mapped[str]

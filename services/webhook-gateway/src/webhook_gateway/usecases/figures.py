@@ -38,7 +38,10 @@ _FIGURES: Final = text(
             LIMIT {_MOST}
         ) AS part),
         (SELECT count(*) FROM (SELECT 1 FROM delivery WHERE state = 'failed' LIMIT {_MOST}) AS part),
-        (SELECT count(*) FROM (SELECT 1 FROM delivery_gap WHERE closed_at IS NULL LIMIT {_MOST}) AS part)
+        (SELECT count(*) FROM (
+            SELECT 1 FROM delivery_gap JOIN connection USING (organization_id, product)
+            WHERE closed_at IS NULL AND connection.state = 'connected' LIMIT {_MOST}
+        ) AS part)
     """  # noqa: S608 - a constant
 )
 

@@ -16,6 +16,7 @@ from servicekit.runtime import Runtime
 from webhook_gateway.storage.tables import (
     Base,
     Delivery,
+    DeliveryGap,
     PayloadView,
     RefusedCall,
     Replay,
@@ -25,7 +26,7 @@ from webhook_gateway.storage.tables import (
 
 KEPT_DAYS: Final = 30
 """Of organizations that chose nothing else."""
-_LOOKS_KEPT: Final = timedelta(days=365)
+_YEAR: Final = timedelta(days=365)
 _COUNTS_KEPT: Final = timedelta(days=30)
 _ROUND: Final = 240.0
 """Seconds after which a round leaves the rest to the next one."""
@@ -76,9 +77,10 @@ async def forget_old(runtime: Runtime, _: Any) -> None:
             break
         count += await forget_deliveries(runtime.sessions, organization_id, kept)
     now = func.now()
-    calls, looks, replays = map(_table, (RefusedCall, PayloadView, Replay))
+    calls, looks, replays, gaps = map(_table, (RefusedCall, PayloadView, Replay, DeliveryGap))
     await forget(runtime.sessions, calls, calls.c.hour, [calls.c.hour < now - _COUNTS_KEPT])
-    await forget(runtime.sessions, looks, looks.c.seen_at, [looks.c.seen_at < now - _LOOKS_KEPT])
+    await forget(runtime.sessions, looks, looks.c.seen_at, [looks.c.seen_at < now - _YEAR])
+    await forget(runtime.sessions, gaps, gaps.c.closed_at, [gaps.c.closed_at < now - _YEAR])
     over = [replays.c.asked_at < now - _COUNTS_KEPT]
     await forget(runtime.sessions, replays, replays.c.asked_at, over)
     if count:
