@@ -387,6 +387,29 @@ async def test_a_row_that_met_an_ending_job_is_found(shop: Shop) -> None:
     assert await shop.start_due() == 0
 
 
+async def test_a_job_does_not_end_before_a_request_is_committed(shop: Shop) -> None:
+    first, second = uuid4(), uuid4()
+    await shop.ask(first)
+    shop.gate.clear()
+    working = asyncio.create_task(shop.work())
+    await eventually(lambda: shop.looked_at == [first])
+    async with shop.sessions.begin() as session:
+        now = shop.clock.now()
+        await refreshes.request(
+            session, WIDGETS, OWNER, "widget", record_id=second, reason="asked", urgent=False, now=now
+        )
+        shop.gate.set()
+
+        async def over() -> bool:
+            return (await shop.row(first)).state == "done"
+
+        await eventually(over)
+        done, _ = await asyncio.wait([working], timeout=0.2)
+        assert not done
+    await working
+    assert ((await shop.row(second)).state, (await shop.job()).state) == ("done", "done")
+
+
 async def test_a_worker_that_lost_its_job_stores_nothing(shop: Shop) -> None:
     widget = uuid4()
     await shop.ask(widget)
