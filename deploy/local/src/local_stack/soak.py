@@ -23,8 +23,9 @@ _EXAMPLES = 1_000
 """Examples of each property in a round."""
 _AT_ONCE = int(os.environ.get("SOAK_HISTORIES", "300"))
 """Histories of a told file in a round."""
-_PER_SECOND = 100
+_PER_SECOND = 250
 """Webhooks of the storm."""
+_SECONDS_A_KILL = 8
 
 
 def tried(what: str, tests: list[str], **environment: object) -> bool:
@@ -54,7 +55,7 @@ def main() -> int:
     parser.add_argument("--day", required=True, help="the file with a day of edits that come back as webhooks")
     parser.add_argument("--deliveries", type=int, default=0, help="how many webhooks; by the time if left out")
     parser.add_argument(
-        "--kills", type=int, default=0, help="how many kills meanwhile; one in three seconds if left out"
+        "--kills", type=int, default=0, help="how many kills meanwhile; one in eight seconds if left out"
     )
     parser.add_argument("--told", required=True, action="append", help="a file whose histories are told")
     parser.add_argument("--histories", type=int, default=0, help="how many of those at least")
@@ -71,7 +72,8 @@ def main() -> int:
             f"storm of {deliveries:,} webhooks, seed {seed}",
             [asked.storm],
             STORM_DELIVERIES=deliveries,
-            STORM_KILLS=asked.kills or max(deliveries // _PER_SECOND // 3, 1),
+            STORM_KILLS=asked.kills or max(deliveries // _PER_SECOND // _SECONDS_A_KILL, 1),
+            STORM_PER_SECOND=_PER_SECOND,
             STORM_SECONDS=900 + 5 * deliveries // _PER_SECOND,
             SOAK_SEED=seed,
         ),

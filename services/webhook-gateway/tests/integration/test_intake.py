@@ -24,6 +24,7 @@ from servicekit.vault import Vault
 from webhook_gateway.domain import envelope
 from webhook_gateway.storage.keys import key_hash
 from webhook_gateway.usecases import keys as keys_in_use
+from webhook_gateway.usecases.reencrypt import reencrypt
 
 WEBHOOKS: Final = Path(__file__).parents[5] / "shared" / "pco-data" / "webhooks"
 SEALING: Final = Fernet.generate_key().decode()
@@ -74,7 +75,7 @@ async def place(url: str, make_intake: Any) -> AsyncIterator[Place]:
     clock = FakeClock(NOW)
 
     async def make(**more: Any) -> FastAPI:
-        made: FastAPI = await make_intake(database_url=url, webhook_encryption_keys=SEALING, **more)
+        made: FastAPI = await make_intake(database_url=url, **({"webhook_encryption_keys": SEALING} | more))
         return made
 
     app = await make(clock=clock)
@@ -339,3 +340,27 @@ async def test_the_key_is_kept_as_a_hash_alone(place: Place) -> None:
     assert key_hash(address.key) == await place.database.value(
         "SELECT key_hash FROM webhook_key WHERE id = $1", address.id
     )
+
+
+async def test_secrets_are_put_under_a_new_key(place: Place) -> None:
+    """With the new key alone the intake knows the same secrets; what has a lost key is left as it is, and told."""
+    address = await place.address()
+    lost = await make_address(place.database, Vault([Fernet.generate_key().decode()]))
+    before = (
+        await rotate(place.database, place.vault, address, NAMES[1], until=datetime.now(UTC) + timedelta(days=400)),
+        address.secrets[NAMES[1]],
+    )
+    new = Fernet.generate_key().decode()
+    both = (await place.make(webhook_encryption_keys=f"{new},{SEALING}")).state.runtime.settings
+    with pytest.raises(SystemExit) as ended:
+        await reencrypt(both)
+    assert ended.value.code == 1
+    async with serve(await place.make(webhook_encryption_keys=new, clock=place.clock)) as client:
+        for secret in before:
+            assert (await address.send(client, body_of(), secret=secret)).status_code == 200
+        assert (await lost.send(client, body_of())).status_code == 401
+    [key] = await place.database.fetch("SELECT * FROM webhook_key WHERE id = $1", address.id)
+    assert Vault([new]).open(key["sealed_key"], row=f"{address.organization_id}/people/1") == address.key
+    await place.database.fetch("DELETE FROM webhook_subscription WHERE key_id = $1", lost.id)
+    await place.database.fetch("DELETE FROM webhook_key WHERE id = $1", lost.id)
+    await reencrypt(both)

@@ -149,6 +149,7 @@ class _Care:
 
     async def _verified(self, there: Subscriptions, began: datetime) -> None:
         address = self._address()
+        lost_any = False
         for look in range(1, _LOOKS + 1):
             try:
                 try:
@@ -164,10 +165,11 @@ class _Care:
                 wanted = wanted_names(self.connection.product, offered)
                 found = await self._sorted(listed, address)
                 lost, steps = await self._prepared(found, wanted)
+                lost_any = lost_any or bool(lost)
                 for step in steps:
                     await self._take(step, there, address, last_look=look == _LOOKS)
                 await self._rotate(there)
-                looked = bool(lost) or await self._failures_are_due()
+                looked = lost_any or await self._failures_are_due()
                 if looked:
                     await self._failures(there)
             except _LookAgain:
