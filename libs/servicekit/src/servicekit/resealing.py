@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import structlog
 from cryptography.fernet import InvalidToken
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from servicekit.db.sessions import Sessions
 from servicekit.vault import Vault
@@ -26,8 +26,10 @@ class Resealed:
     """Left as they are, because their key is missing."""
 
 
-async def reseal(sessions: Sessions, vault: Vault, kind: type[Any], columns: Sequence[str]) -> Resealed:
-    """Re-encrypt columns of all rows of a mapped class with an `id`; None stays None.
+async def reseal(
+    sessions: Sessions, vault: Vault, kind: type[Any], columns: Sequence[str], *where: ColumnElement[bool]
+) -> Resealed:
+    """Re-encrypt columns of the rows of a mapped class with an `id`; None stays None.
 
     Rows are locked meanwhile, so that nobody's change is overwritten.
     """
@@ -35,19 +37,29 @@ async def reseal(sessions: Sessions, vault: Vault, kind: type[Any], columns: Seq
     last = None
     while True:
         async with sessions.begin() as session:
-            query = select(kind).order_by(kind.id).limit(BATCH).with_for_update()
+            query = select(kind).where(*where).order_by(kind.id).limit(BATCH).with_for_update()
             rows = (await session.scalars(query if last is None else query.where(kind.id > last))).all()
             for row in rows:
-                sealed = {name: value for name in columns if (value := getattr(row, name)) is not None}
                 try:
-                    fresh = {name: vault.reseal(value) for name, value in sealed.items()}
+                    _reseal(vault, row, columns)
                 except InvalidToken:
                     unreadable += 1
                     log.warning("a secret cannot be decrypted", table=kind.__tablename__, id=str(row.id))
-                    continue
-                for name, value in fresh.items():
-                    setattr(row, name, value)
-                done += 1
+                else:
+                    done += 1
         if len(rows) < BATCH:
             return Resealed(done, unreadable)
         last = rows[-1].id
+
+
+def _reseal(vault: Vault, row: Any, columns: Sequence[str]) -> None:
+    """InvalidToken for the last of the columns that cannot be decrypted; all others are re-encrypted."""
+    failed: InvalidToken | None = None
+    for name in columns:
+        if (sealed := getattr(row, name)) is not None:
+            try:
+                setattr(row, name, vault.reseal(sealed))
+            except InvalidToken as error:
+                failed = error
+    if failed is not None:
+        raise failed

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -108,8 +109,6 @@ async def test_consumers_stopped_while_kafka_is_away_have_ended(
     own_kafka: LocalKafka, databases: Databases, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stalled consumers are replaced. One that goes on would keep partitions of its group that nobody polls."""
-    monkeypatch.setattr(consumers, "IDLE_SECONDS", 0.0)
-    monkeypatch.setattr(consumers, "STALLED_SECONDS", 5.0)
     url = await databases.create("sample_service")
     app = create_app(keys.settings(Settings, database_url=url, kafka=own_kafka.bootstrap_servers))
     (one,) = app.state.subscribers
@@ -117,11 +116,14 @@ async def test_consumers_stopped_while_kafka_is_away_have_ended(
     many = Consumers(app.state.runtime, None, [replace(one, group=group) for group in groups])
     running = asyncio.create_task(many.run())
     await eventually(lambda: _consume(many), within=90)
+    monkeypatch.setattr(consumers, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(consumers, "STALLED_SECONDS", 5.0)
     await asyncio.to_thread(own_kafka.kill)
     with pytest.raises(ConsumerStalled):
         await running
     await asyncio.sleep(0)
-    left = [task for task in asyncio.all_tasks() if "aiokafka" in task.get_coro().cr_code.co_filename]
+    coroutines = [cast("Any", task.get_coro()) for task in asyncio.all_tasks()]
+    left = [one for one in coroutines if "aiokafka" in one.cr_code.co_filename]
     assert left == []
     await app.state.runtime.engine.dispose()
 

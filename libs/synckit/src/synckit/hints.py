@@ -7,11 +7,11 @@ Without a working authorization a hint is answered with `LATER`, and its refresh
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, func, or_, select
+from sqlalchemy import BigInteger, Index, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -122,16 +122,20 @@ async def answer(session: AsyncSession, refreshes: "Refreshes", row: "RefreshCol
     return len(found) == AT_ONCE
 
 
-async def answer_left(session: AsyncSession, refreshes: "Refreshes", now: datetime) -> int:
+async def answer_left(session: AsyncSession, refreshes: "Refreshes", now: datetime, horizon: timedelta) -> int:
     """Answer hints whose refresh has ended, is no more, or waits for a reconnect. Returns the number found, at most
     `AT_ONCE`.
+
+    Those that wait for a reconnect are kept for the staleness horizon: until then a read may not show the change, and
+    the hint is what has it repeated.
     """
     if refreshes.hints is None:
         return 0
     rows, of_record, connections = refreshes.hints.rows, refreshes.rows, refreshes.connections
     query = select(rows.number, rows.refresh_id).outerjoin(of_record, of_record.id == rows.refresh_id)
     unauthorized = select(connections.organization_id).where(connections.state == UNAUTHORIZED)
-    over = or_(of_record.id.is_(None), of_record.state == "done", rows.organization_id.in_(unauthorized))
+    waits = and_(rows.received_at <= now - horizon, rows.organization_id.in_(unauthorized))
+    over = or_(of_record.id.is_(None), of_record.state == "done", waits)
     left = (await session.execute(query.where(over).order_by(rows.number).limit(AT_ONCE))).all()
     if left:
         ids = {refresh_id for _, refresh_id in left}
@@ -198,16 +202,15 @@ async def _said(session: AsyncSession, refreshes: "Refreshes", row: "RefreshColu
     assert refreshes.hints is not None
     if row is None:
         return {"outcome": IGNORED, "sentence": RECORD_IS_GONE}
-    if row.state != "done":
-        return {"outcome": LATER, "sentence": AFTER_RECONNECT}
     record_id = row.record_id
     if record_id is None and row.pco_id is not None:
         owner = {"organization_id": row.organization_id, "pco_organization_id": row.pco_organization_id}
         record_id = await refreshes.record_of(session, owner, row.kind, row.pco_id)
     outcome = row.outcome or UNCHANGED
+    ended = row.state == "done"
     return {
-        "outcome": refreshes.hints.outcomes.get(outcome, outcome),
-        "sentence": row.sentence or "",
+        "outcome": refreshes.hints.outcomes.get(outcome, outcome) if ended else LATER,
+        "sentence": (row.sentence or "") if ended else AFTER_RECONNECT,
         "record_kind": row.kind if record_id else None,
         "record_id": str(record_id) if record_id else None,
     }

@@ -39,8 +39,10 @@ def rounds_of(product: Product[Any, Any], changes: type[ChangeColumns], single: 
         await until_none(runtime.sessions, runs.ABANDONED_AT_ONCE, lambda session: runs.end_abandoned(session, product))
 
     async def answer_hints(runtime: Runtime, resources: SyncResources) -> None:
-        now = resources.clock.now()
-        await until_none(runtime.sessions, hints.AT_ONCE, lambda session: hints.answer_left(session, single, now))
+        now, horizon = resources.clock.now(), resources.horizon
+        await until_none(
+            runtime.sessions, hints.AT_ONCE, lambda session: hints.answer_left(session, single, now, horizon)
+        )
 
     async def forget_refreshes(runtime: Runtime, resources: SyncResources) -> None:
         await refreshes.forget_old(runtime.sessions, single, resources.clock.now())

@@ -20,7 +20,8 @@ PLAN_MOVED: Final = (
 RECORD_IS_GONE: Final = "Not read: what was kept about this record here has been deleted."
 """The answer to a notice whose refresh is no more."""
 AFTER_RECONNECT: Final = (
-    "Planning Center has to be authorized again before anything can be read. The record is read right after that."
+    "Nothing can be read until Planning Center is authorized again. Once the same church is connected, the record is "
+    "read."
 )
 """The answer to a notice that came, or still waited, without a working authorization."""
 _LIMIT: Final = "Planning Center allows"

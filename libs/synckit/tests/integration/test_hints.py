@@ -147,7 +147,7 @@ class Story:
 
     async def sweep(self) -> None:
         async with self.sessions.begin() as session:
-            await hints.answer_left(session, WIDGETS, self.clock.now())
+            await hints.answer_left(session, WIDGETS, self.clock.now(), timedelta(0))
         await self.listen()
 
     async def listen(self) -> None:

@@ -59,7 +59,7 @@ async def tell(linked: Any, *those: WebhookReceived) -> None:
 async def answers(linked: Any) -> dict[int, dict[str, Any]]:
     """Answers to notices since the last call, by number; each is given once."""
     async with linked.here.app.state.runtime.sessions.begin() as session:
-        await hints.answer_left(session, REFRESHES, linked.clock.now())
+        await hints.answer_left(session, REFRESHES, linked.clock.now(), timedelta(0))
     found = [body for kind, _, body in await linked.here.facts() if kind.endswith("WebhookApplied")]
     assert len({body["version"] for body in found}) == len(found)
     return {body["version"]: body for body in found}

@@ -247,7 +247,9 @@ async def test_without_authorization_notices_are_answered_and_read_after_the_rec
     site.edit("Bea", last_name="Meanwhile")
     site.delete("Ned")
     late = await notices.deliver()
-    assert {(answer["outcome"], "authorized again" in answer["sentence"]) for answer in late} == {("later", True)}
+    assert {(answer["outcome"], "until Planning Center is authorized" in answer["sentence"]) for answer in late} == {
+        ("later", True)
+    }
     site.control.release(held)
     site.control.remove_fault(held)
     assert {answer["outcome"] for answer in await notices.answered(waiting)} <= {"later", "changed"}
@@ -261,7 +263,7 @@ async def test_without_authorization_notices_are_answered_and_read_after_the_rec
     ned = await site.member("Ned")
 
     async def gone() -> bool:
-        return (await site.database.value("SELECT state FROM link WHERE record_id = $1", ned["id"])) == "gone"
+        return bool(await site.database.value("SELECT state FROM link WHERE record_id = $1", ned["id"]) == "gone")
 
     await eventually(gone)
 

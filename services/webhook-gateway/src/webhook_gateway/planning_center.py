@@ -110,16 +110,18 @@ class Subscriptions:
 
     async def failed(self, pco_id: str, most: int) -> list[Failed]:
         """Deliveries of a subscription that the vendor has given up, newest first, at most `most`."""
-        found: list[Failed] = []
-        while len(found) < most:
+        # By id, because one that fails meanwhile moves the others to the next page.
+        found: dict[str, Failed] = {}
+        for offset in range(0, most, PER_PAGE):
             query = Query(
-                where=(Where("status", "failed"),), order="-created_at", per_page=PER_PAGE, offset=len(found) or None
+                where=(Where("status", "failed"),), order="-created_at", per_page=PER_PAGE, offset=offset or None
             )
             page = await self._reads.list(self._path(pco_id, "events"), query)
-            found += [Failed(pco_id, one.id, parse_instant(one.attributes.get("created_at"))) for one in page.data]
+            for one in page.data:
+                found[one.id] = Failed(pco_id, one.id, parse_instant(one.attributes.get("created_at")))
             if not page.has_next or not page.data:
                 break
-        return found[:most]
+        return list(found.values())
 
     async def redeliver(self, failed: Failed) -> None:
         """Ask the vendor to send a delivery again."""

@@ -17,12 +17,14 @@ from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from intake_harness import NAMES, Address, body_of, delivery, make_address, rotate
 
+from servicekit.db.sessions import make_sessions
 from servicekit.testing import Databases, serve
 from servicekit.testing.databases import Database
 from servicekit.testing.time import FakeClock, eventually
 from servicekit.vault import Vault
 from webhook_gateway.domain import envelope
 from webhook_gateway.storage.keys import key_hash
+from webhook_gateway.storage.subscriptions import retire
 from webhook_gateway.usecases import keys as keys_in_use
 from webhook_gateway.usecases.reencrypt import reencrypt
 
@@ -75,7 +77,7 @@ async def place(url: str, make_intake: Any) -> AsyncIterator[Place]:
     clock = FakeClock(NOW)
 
     async def make(**more: Any) -> FastAPI:
-        made: FastAPI = await make_intake(database_url=url, **({"webhook_encryption_keys": SEALING} | more))
+        made: FastAPI = await make_intake(database_url=url, webhook_encryption_keys=SEALING, **more)
         return made
 
     app = await make(clock=clock)
@@ -342,25 +344,27 @@ async def test_the_key_is_kept_as_a_hash_alone(place: Place) -> None:
     )
 
 
-async def test_secrets_are_put_under_a_new_key(place: Place) -> None:
+async def test_secrets_are_put_under_a_new_key(databases: Databases, make_intake: Any) -> None:
     """With the new key alone the intake knows the same secrets; what has a lost key is left as it is, and told."""
-    address = await place.address()
-    lost = await make_address(place.database, Vault([Fernet.generate_key().decode()]))
-    before = (
-        await rotate(place.database, place.vault, address, NAMES[1], until=datetime.now(UTC) + timedelta(days=400)),
-        address.secrets[NAMES[1]],
+    url, old, new = await databases.create("webhook_gateway"), Vault([SEALING]), Fernet.generate_key().decode()
+    database = Database(url)
+    address, lost = (
+        await make_address(database, old),
+        await make_address(database, Vault([Fernet.generate_key().decode()])),
     )
-    new = Fernet.generate_key().decode()
-    both = (await place.make(webhook_encryption_keys=f"{new},{SEALING}")).state.runtime.settings
+    until = datetime.now(UTC) + timedelta(days=1)
+    before = [await rotate(database, old, address, NAMES[1], until=until), address.secrets[NAMES[1]]]
+    both: FastAPI = await make_intake(database_url=url, webhook_encryption_keys=f"{new},{SEALING}")
     with pytest.raises(SystemExit) as ended:
-        await reencrypt(both)
+        await reencrypt(both.state.runtime.settings)
     assert ended.value.code == 1
-    async with serve(await place.make(webhook_encryption_keys=new, clock=place.clock)) as client:
+    async with serve(await make_intake(database_url=url, webhook_encryption_keys=new)) as client:
         for secret in before:
             assert (await address.send(client, body_of(), secret=secret)).status_code == 200
         assert (await lost.send(client, body_of())).status_code == 401
-    [key] = await place.database.fetch("SELECT * FROM webhook_key WHERE id = $1", address.id)
+    [key] = await database.fetch("SELECT * FROM webhook_key WHERE id = $1", address.id)
     assert Vault([new]).open(key["sealed_key"], row=f"{address.organization_id}/people/1") == address.key
-    await place.database.fetch("DELETE FROM webhook_subscription WHERE key_id = $1", lost.id)
-    await place.database.fetch("DELETE FROM webhook_key WHERE id = $1", lost.id)
-    await reencrypt(both)
+    async with make_sessions(both.state.runtime.engine, "webhook-gateway").begin() as session:
+        await retire(session, lost.organization_id, "people", up_to=1, now=datetime.now(UTC))
+    await reencrypt(both.state.runtime.settings)
+    await both.state.runtime.engine.dispose()

@@ -4,7 +4,8 @@ aiokafka itself would silently continue at the oldest message, or the newest.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -78,8 +79,20 @@ class Reader(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
     async def _stop(self) -> None:
         try:
             await super().stop()
-        except asyncio.CancelledError:
-            await self._client.close()  # the step after the fetches
+        except (Exception, asyncio.CancelledError) as error:
+            # aiokafka leaves its further steps out, and does nothing when it is asked again.
+            for step in self._rest():
+                with suppress(Exception, asyncio.CancelledError):
+                    await step()
+            if isinstance(error, Exception):
+                raise
+
+    def _rest(self) -> Iterator[Callable[[], Awaitable[None]]]:
+        if self._group_id is not None and (group := self._coordinator) is not None:
+            yield from (group._stop_heartbeat_task, group._stop_commit_offsets_refresh_task, group._maybe_leave_group)  # noqa: SLF001 - nothing public ends them
+        if self._fetcher is not None:
+            yield self._fetcher.close
+        yield self._client.close
 
     async def _go_on(self, at: TopicPartition | dict[TopicPartition, int]) -> None:
         for partition, position in at.items() if isinstance(at, dict) else [(at, None)]:

@@ -25,6 +25,8 @@ NOTICES: Final = "change_notices"
 _SOON: Final = timedelta(seconds=5)
 _AGAIN: Final = timedelta(minutes=15)
 """At least, from a run to the next one if the former did not end well."""
+_SELDOM: Final = timedelta(hours=4)
+"""At most."""
 _READ_AGAIN: Final = "A sync has read everybody in Planning Center again, and with that what changed in this time."
 _FIRST: Final = "Nobody is synced yet, so nothing was missed: the first sync reads everybody."
 
@@ -62,7 +64,7 @@ async def _of_organization(session: AsyncSession, organization_id: str, those: l
 
 def _next_try(gap: GapColumns, tried_at: datetime) -> datetime:
     """When another run may start. The pauses double, because a run may wait for an answer for days."""
-    return tried_at + max(_AGAIN, tried_at - gap.noted_at)
+    return tried_at + min(max(_AGAIN, tried_at - gap.noted_at), _SELDOM)
 
 
 def _reads_everybody(gap: GapColumns) -> bool:

@@ -3,6 +3,7 @@
 import sys
 
 import structlog
+from sqlalchemy import func, update
 
 from servicekit.db.sessions import make_engine, make_sessions
 from servicekit.resealing import reseal
@@ -21,7 +22,13 @@ async def reencrypt(settings: Settings) -> None:
     engine = make_engine(settings)
     try:
         sessions, vault = make_sessions(engine, settings.service_name), Vault(settings.encryption_keys)
-        keys = await reseal(sessions, vault, WebhookKey, ["sealed_key"])
+        async with sessions.begin() as session:
+            over = WebhookSubscription.previous_until < func.now()
+            await session.execute(
+                update(WebhookSubscription).where(over).values(sealed_previous=None, previous_until=None)
+            )
+        # A retired address is answered by its hash alone.
+        keys = await reseal(sessions, vault, WebhookKey, ["sealed_key"], WebhookKey.retired_at.is_(None))
         secrets = await reseal(sessions, vault, WebhookSubscription, ["sealed_secret", "sealed_previous"])
     finally:
         await engine.dispose()
