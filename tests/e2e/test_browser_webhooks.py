@@ -319,7 +319,7 @@ def test_a_subscription_that_died_silently_is_mended_on_request(
     people = page.get_by_role("region", name="Planning Center People")
     expect(people).to_contain_text("Live")
     people.get_by_role("button", name="Check now: Planning Center People").press("Enter")
-    expect(people).to_contain_text(re.compile("Gaps.*1 gap"))
+    expect(people).to_contain_text(re.compile("Messages that may be missing.*1 time"))
     expect(people.get_by_role("list").filter(has_text="may be missing")).to_have_count(1)
     accessible(page)
     shot(page, "activity-gap")

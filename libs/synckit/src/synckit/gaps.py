@@ -22,8 +22,10 @@ DUE_AT_ONCE: Final = 20
 """Organizations of one transaction."""
 SUBSCRIBED: Final = "subscribed"
 FIRST_SYNC: Final = "first sync"
+FIRST_SYNC_GONE: Final = "first sync, gone"
 """Ids of gaps that nobody is told about: before the subscriptions of a generation; notices that came during the first
-sync."""
+sync, of changes or of records that are gone."""
+UNTOLD: Final = frozenset({SUBSCRIBED, FIRST_SYNC, FIRST_SYNC_GONE})
 
 
 class GapColumns:
@@ -80,10 +82,12 @@ async def subscribed(session: AsyncSession, gaps: Gaps, fact: SubscriptionsActiv
 
 
 async def during_first_sync(
-    session: AsyncSession, gaps: Gaps, organization_id: str, generation: int, now: datetime
+    session: AsyncSession, gaps: Gaps, organization_id: str, generation: int, now: datetime, *, gone: bool
 ) -> None:
-    """Note that notices came while the first sync may have read their records already."""
-    row = _row(organization_id, FIRST_SYNC, 1, generation, now, now, now)
+    """Note that notices came while the first sync may have read their records already. `gone`: some told that a record
+    is no more.
+    """
+    row = _row(organization_id, FIRST_SYNC_GONE if gone else FIRST_SYNC, 1, generation, now, now, now)
     await _note_newer(session, gaps, row, gaps.rows.noted_at < now)
 
 
@@ -140,7 +144,7 @@ async def close(
     """Close gaps and tell so. `those`: by id, with the id of the run that read again, if it was one."""
     events = []
     for gap, run_id in those.values():
-        if gap.gap_id in {SUBSCRIBED, FIRST_SYNC}:
+        if gap.gap_id in UNTOLD:
             gap.closed_at = now
             continue
         events.append(

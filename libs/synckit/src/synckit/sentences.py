@@ -20,8 +20,8 @@ PLAN_MOVED: Final = (
 RECORD_IS_GONE: Final = "Not read: what was kept about this record here has been deleted."
 """The answer to a notice whose refresh is no more."""
 AFTER_RECONNECT: Final = (
-    "Nothing can be read until Planning Center is authorized again. Once the same church is connected, the record is "
-    "read."
+    "Nothing was read, because Planning Center must be reconnected first. Once an administrator has reconnected the "
+    "same church, the record is read by itself."
 )
 """The answer to a notice that came, or still waited, without a working authorization."""
 _LIMIT: Final = "Planning Center allows"

@@ -65,10 +65,10 @@ async def answers(linked: Any) -> dict[int, dict[str, Any]]:
     return {body["version"]: body for body in found}
 
 
-async def reconciled(linked: Any) -> list[dict[str, Any]]:
-    """Gaps reported as reconciled since the last call."""
+async def reconciled(linked: Any, horizon: timedelta = timedelta(0)) -> list[dict[str, Any]]:
+    """Gaps reported as reconciled since the last call. `horizon`: how far reads stay behind."""
     async with linked.here.app.state.runtime.sessions.begin() as session:
-        await own_gaps.close_due(session, linked.clock.now())
+        await own_gaps.close_due(session, linked.clock.now(), horizon)
     return [body for kind, _, body in await linked.here.facts() if kind.endswith("GapReconciled")]
 
 
@@ -208,6 +208,8 @@ async def test_a_gap_is_closed_by_a_check_that_began_after_it(linked: Any, days:
         await gaps.found(session, own_gaps.GAPS, gap(linked, product="people", gap_id="other"), linked.clock.now())
     assert await reconciled(linked) == [], "the last check began before"
     await linked.poll(0.1)
+    linked.clock.advance(timedelta(seconds=10))
+    assert await reconciled(linked, timedelta(minutes=2)) == [], "its reads may have shown the state before"
     linked.clock.advance(timedelta(seconds=10))
     (said,) = await reconciled(linked)
     assert (said["gap_id"], said["version"], said["by"]) == ("gap-1", 4, "calendar-sync")

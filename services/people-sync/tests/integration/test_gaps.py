@@ -128,3 +128,22 @@ async def test_the_first_subscriptions_lead_to_one_incremental_run(stage: Stage,
 
     await eventually(another, within=60)
     assert (await runs(site))[-1] == ("change_notices", "full", "done"), "for the gap alone"
+
+
+async def test_between_two_connections_somebody_may_have_been_deleted(stage: Stage, site: Site, quiet: None) -> None:
+    await site.sync()
+    await site.believable()
+    ned = await site.member("Ned")
+    site.delete("Ned")
+    at = datetime.now(UTC)
+    fact = SubscriptionsActive(
+        organization_id=site.organization_id, version=7, product="people", generation=2, occurred_at=at, names=()
+    )
+    await publish(stage.kafka, fact, WEBHOOK_GATEWAY)
+
+    async def gone() -> bool:
+        return bool(await site.database.value("SELECT state FROM link WHERE record_id = $1", ned["id"]) == "gone")
+
+    await eventually(gone, within=60)
+    begun = "SELECT created_at FROM run WHERE organization_id = $1 AND trigger = 'change_notices' AND kind = 'full'"
+    assert await site.database.value(begun, site.organization_id) > at + timedelta(seconds=site.horizon_seconds)

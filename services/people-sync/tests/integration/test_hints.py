@@ -1,6 +1,7 @@
 """Notices of Planning Center: what changed there is here soon, and each notice is answered."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,8 +10,9 @@ import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from sync_harness.notices import Notices, Outcomes, fact, listening, subscribe
+from sync_harness.process import LAG
 from sync_harness.site import Site
-from sync_harness.stage import Stage
+from sync_harness.stage import Stage, Staging
 
 from contracts.events.auth_connection_v1 import ConnectionClosing, ReconnectRequired
 from contracts.values import AUTH_SERVICE
@@ -247,9 +249,7 @@ async def test_without_authorization_notices_are_answered_and_read_after_the_rec
     site.edit("Bea", last_name="Meanwhile")
     site.delete("Ned")
     late = await notices.deliver()
-    assert {(answer["outcome"], "until Planning Center is authorized" in answer["sentence"]) for answer in late} == {
-        ("later", True)
-    }
+    assert {(answer["outcome"], "must be reconnected" in answer["sentence"]) for answer in late} == {("later", True)}
     site.control.release(held)
     site.control.remove_fault(held)
     assert {answer["outcome"] for answer in await notices.answered(waiting)} <= {"later", "changed"}
@@ -268,29 +268,94 @@ async def test_without_authorization_notices_are_answered_and_read_after_the_rec
     await eventually(gone)
 
 
-async def test_before_the_first_sync_notices_are_ignored_and_read_after_it(stage: Stage, outcomes: Outcomes) -> None:
-    site = await stage.site()
-    await subscribe(site, stage.simulator.base_url)
-    async with AIOKafkaProducer(bootstrap_servers=stage.kafka) as producer:
-        notices = Notices(site, producer, outcomes)
-        hold = site.fault({"kind": "hold", "when": "after"}, path="^/people/v2/people$", times=1)
-        run = await site.start()
-        await eventually(lambda: site.control.fault(hold)["holding"])
-        site.edit("Bea", last_name="Changed")
-        await site.visible()
+async def test_before_the_first_sync_notices_are_ignored_and_read_after_it(
+    staging: Staging, outcomes: Outcomes
+) -> None:
+    async with staging("held", copies=1, PCO_REQUEST_TIMEOUT_SECONDS=60, JOB_LEASE_SECONDS=90) as stage:
+        site = await stage.site()
+        await subscribe(site, stage.simulator.base_url)
+        async with AIOKafkaProducer(bootstrap_servers=stage.kafka) as producer:
+            notices = Notices(site, producer, outcomes)
+            hold = site.fault({"kind": "hold", "when": "after"}, path="^/people/v2/people$", nth=2)
+            run = await site.start()
+            await eventually(lambda: site.control.fault(hold)["holding"])
+            site.edit("Bea", last_name="Changed")
+            site.delete("Ned")
+            answers = await notices.deliver()
+            assert {answer["outcome"] for answer in answers} == {"ignored"}
+            assert "first sync reads everybody" in answers[0]["sentence"]
+            site.control.release(hold)
+            await site.until(run, "done")
+
+        async def again() -> bool:
+            rows = await site.database.fetch("SELECT closed_at FROM gap WHERE gap_id LIKE 'first sync%'")
+            return len(rows) == 2 and all(row["closed_at"] for row in rows)
+
+        await eventually(again, within=120)
+        assert (await site.member("Bea"))["last_name"] == "Changed"
+        assert await link_of(site, (await site.member("Ned"))["id"]) == "gone", "who was read before being deleted"
+        triggers = await site.database.fetch("SELECT trigger FROM run WHERE id <> $1::uuid", run)
+        assert {row["trigger"] for row in triggers} == {"change_notices"}
+
+
+async def link_of(site: Site, member_id: Any) -> str:
+    return str(await site.database.value("SELECT state FROM link WHERE record_id = $1", member_id))
+
+
+async def test_a_deletion_told_while_its_person_is_being_added(notices: Notices) -> None:
+    site = notices.site
+    nora = site.create("Nora", "New", email="nora@example.org")
+    await site.visible()
+    hold = site.fault({"kind": "hold", "when": "after"}, path=f"^/people/v2/people/{nora}$", times=1)
+    created = await notices.tell(notices.new())
+    await eventually(lambda: site.control.fault(hold)["holding"])
+    site.delete("Nora")
+    gone = await notices.tell(notices.new())
+
+    async def waiting() -> bool:
+        query = "SELECT count(*) FROM hint WHERE organization_id = $1"
+        return bool(await site.database.value(query, site.organization_id) == len(created) + len(gone))
+
+    await eventually(waiting)
+    site.control.release(hold)
+    answers = await notices.answered([*created, *gone])
+    assert {answer["outcome"] for answer in answers} == {"changed"}
+    member = await site.member("Nora")
+    assert await link_of(site, member["id"]) == "gone"
+    assert {answer["record_id"] for answer in answers} == {str(member["id"])}
+
+
+async def test_a_deletion_is_not_lost_behind_a_read_that_shows_an_earlier_change(notices: Notices) -> None:
+    site = notices.site
+    ned = await site.member("Ned")
+    site.edit("Ned", last_name="Changed")
+    lag = 1.2
+    shown = time.monotonic() + lag
+    await eventually(lambda: time.monotonic() > shown)
+    site.control.change_settings(singles_lag_ms=lag * 1000)
+    site.delete("Ned")
+    try:
         answers = await notices.deliver()
-        assert {answer["outcome"] for answer in answers} == {"ignored"}
-        assert "first sync reads everybody" in answers[0]["sentence"]
-        site.control.release(hold)
-        await site.until(run, "done")
+    finally:
+        site.control.change_settings(singles_lag_ms=LAG["singles_lag_ms"])
+    assert {answer["outcome"] for answer in answers} == {"changed"}
+    assert await link_of(site, ned["id"]) == "gone"
 
-    async def again() -> bool:
-        (row,) = await site.database.fetch(
-            "SELECT closed_at FROM gap WHERE organization_id = $1 AND gap_id = 'first sync'", site.organization_id
-        )
-        return row["closed_at"] is not None
 
-    await eventually(again, within=120)
-    assert (await site.member("Bea"))["last_name"] == "Changed"
-    trigger = "SELECT trigger FROM run WHERE organization_id = $1 AND id <> $2::uuid"
-    assert await site.database.value(trigger, site.organization_id, run) == "change_notices"
+async def test_a_person_who_was_gone_and_is_back(notices: Notices) -> None:
+    site = notices.site
+    amy = await site.member("Amy")
+    person = str(site.person("Amy")["id"])
+    fault = site.fault({"kind": "respond", "status": 404}, path=f"^/people/v2/people/{person}$")
+    destroyed = fact(site, resource_id=person, name="people.v2.events.person.destroyed", event_time=None)
+    await notices.answered(await notices.tell([destroyed]))
+    assert await link_of(site, amy["id"]) == "gone"
+    site.control.remove_fault(fault)
+    site.edit("Amy", last_name="Returned")
+    await site.visible()
+    mark = site.mark()
+    (answer,) = await notices.deliver()
+    assert (answer["outcome"], answer["record_id"]) == ("changed", str(amy["id"]))
+    assert await link_of(site, amy["id"]) != "gone"
+    assert (await site.member("Amy"))["last_name"] == "Returned"
+    assert site.journal(mark, writes=True) == []

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from contracts.values import CALENDAR, PEOPLE
 from pco_client.client import PlanningCenter
 from pco_client.errors import (
     Conflict,
@@ -24,10 +23,10 @@ from pco_client.errors import (
 from pco_client.jsonapi import Resource, document, parse_instant, write_body
 from pco_client.query import Query, Where
 from pco_client.walk import PER_PAGE, list_all
+from webhook_gateway.domain.statement import TITLES, UNTIL_THEN
 from webhook_gateway.domain.subscriptions import There
 
 ROOT: Final = "/webhooks/v2"
-_TITLES: Final = {PEOPLE: "People", CALENDAR: "Calendar"}
 _NOT_FOUND: Final = 404
 
 
@@ -157,27 +156,26 @@ def refusal(error: PlanningCenterError, product: str) -> str | None:
     The vendor names the scope in a 422 (planningcenter/developers#617). Anybody may list subscriptions, so a 403 to
     that means the scope too, for all of Webhooks.
     """
-    title = _TITLES[product]
-    until = "Until then changes come with the regular sync."
+    title, until = TITLES[product], UNTIL_THEN[product]
     if isinstance(error, Unavailable) or (isinstance(error, Forbidden) and error.user_agent_possible):
         return None
     if (isinstance(error, Forbidden) and error.method == "GET") or any(map(_is_scope, error.problems)):
         return (
-            f"The consent given when {title} was connected does not cover this. Disconnect and connect {title} once "
-            f"more to get changes at once. {until}"
+            f"The consent given when {title} was connected does not cover this. Disconnect {title} on the Integrations "
+            f"page and connect it once more to get changes at once. {until}"
         )
     if isinstance(error, Forbidden):
         return (
-            f"The person who connected {title} may not ask Planning Center for this. Give them the right at Planning "
-            f"Center, or connect {title} as somebody who has it. {until}"
+            f"Planning Center does not let the person who connected {title} ask for these messages. Let one of its "
+            f"organization administrators connect {title}. {until}"
         )
     if isinstance(error, Conflict):
         return (
-            "Planning Center says that it sends this already, and does not show it. It is tried again with every "
-            f"check. {until}"
+            "Planning Center says that it sends these messages already, but does not list them. It is asked again with "
+            f"every check. {until}"
         )
     if isinstance(error, Rejected):
-        return f"Planning Center does not offer this. It is tried again with every check. {until}"
+        return f"Planning Center does not offer messages about this. It is asked again with every check. {until}"
     return None
 
 

@@ -585,7 +585,7 @@ async def test_a_consent_of_before_without_the_scope_is_lived_with(make: Any) ->
     assert church.listed() == []
     shown = await church.state()
     assert shown.state == "off"
-    assert "Disconnect and connect People once more to get changes at once" in shown.sentence
+    assert "Disconnect People on the Integrations page and connect it once more" in shown.sentence
     ((kind, body),) = await church.told()
     assert (kind, body["names"], set(body["missing"])) == ("SubscriptionsActive", [], ALL)
     await church.ask()
@@ -611,14 +611,31 @@ async def test_one_refused_name_does_not_stop_the_others(make: Any) -> None:
     assert len(church.listed()) == len(ALL) - 1
     shown = await church.state()
     assert shown.state == "partly"
-    assert "Changes come at once, except for 1 of 16 kinds." in shown.sentence
+    assert "Changes come at once, except for 1 of 16 kinds of change." in shown.sentence
     (refused,) = [name for name in shown.names if name.state == "refused"]
     assert refused.refusal is not None
-    assert "may not ask Planning Center for this" in refused.refusal
+    assert "ask for these messages" in refused.refusal
     church.control.remove_fault(fault)
     await church.ask()
     await church.assert_in_place()
-    assert (await church.state()).state == "live"
+
+
+async def test_what_was_refused_for_a_while_is_a_gap(make: Any) -> None:
+    church = await make()
+    fault = church.control.add_fault(
+        {"kind": "respond", "status": 403}, method="POST", path="webhook_subscriptions$", nth=2
+    )
+    await church.connect()
+    await church.told()
+    church.control.remove_fault(fault)
+    church.clock.advance(7200)
+    await church.ask()
+    await church.assert_in_place()
+    (gap,) = (await church.state()).gaps
+    assert gap.closed_at is None
+    assert gap.until - gap.since >= timedelta(hours=2)
+    assert "refused to send some messages" in gap.cause
+    assert {kind for kind, _ in await church.told()} == {"DeliveryGapFound", "SubscriptionsActive"}
 
 
 async def test_a_duplicate_that_is_not_shown_is_refused_in_words(make: Any) -> None:
@@ -628,7 +645,7 @@ async def test_a_duplicate_that_is_not_shown_is_refused_in_words(make: Any) -> N
     shown = await church.state()
     (refused,) = [name for name in shown.names if name.state == "refused"]
     assert refused.refusal is not None
-    assert "sends this already" in refused.refusal
+    assert "sends these messages already" in refused.refusal
 
 
 async def test_planning_center_away(make: Any) -> None:

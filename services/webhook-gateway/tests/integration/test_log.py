@@ -272,7 +272,7 @@ async def test_a_replay_is_bound_to_what_was_counted(
     async with church.app.state.runtime.sessions.begin() as session:
         await session.execute(update(Delivery).where(Delivery.id == failed[0]).values(state="archived"))
     moved = await church.ask("POST", "replays", chosen | bound, status=409)
-    assert "4 of these deliveries can be sent again now" in moved["detail"]
+    assert "4 of these messages can be sent again now" in moved["detail"]
     shown = await church.ask("POST", "replays/preview", chosen | {"cause": "Given up.", "until": None})
     assert shown["newest"] == late
     async with church.app.state.runtime.sessions.begin() as session:

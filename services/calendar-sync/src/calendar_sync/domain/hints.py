@@ -43,7 +43,7 @@ EARLIER_CONNECTION: Final = (
     "what has changed."
 )
 LATER_CONNECTION: Final = (
-    "It came before this service knew of the new connection, so it was not read by itself. The check that begins with "
+    "It came while the new connection was still being set up, so it was not read by itself. The check that begins with "
     "the new connection reads what has changed."
 )
 NOTHING_HERE: Final = "Nothing here depends on records of this kind."

@@ -15,19 +15,21 @@ from synckit.gaps import GapColumns, Gaps
 
 GAPS: Final = Gaps(rows=Gap, connections=CalendarConnection, product=CALENDAR, by=CALENDAR_SYNC)
 _SOON: Final = timedelta(seconds=5)
-_READ_AGAIN: Final = "A check has read all linked events again, and with that what changed in this time."
+_READ_AGAIN: Final = "A check has read the linked events again, and with that what changed in this time."
 _NOTHING_LINKED: Final = "No event is linked to Planning Center, so nothing was missed."
 
 
-async def close_due(session: AsyncSession, now: datetime) -> int:
+async def close_due(session: AsyncSession, now: datetime, horizon: timedelta) -> int:
     """Close gaps that were read again, and have others checked. Returns the number of organizations."""
     due = await gaps.due(session, GAPS, now)
     for organization_id in sorted(due):
-        await _of_organization(session, organization_id, due[organization_id], now)
+        await _of_organization(session, organization_id, due[organization_id], now, horizon)
     return len(due)
 
 
-async def _of_organization(session: AsyncSession, organization_id: str, those: list[GapColumns], now: datetime) -> None:
+async def _of_organization(
+    session: AsyncSession, organization_id: str, those: list[GapColumns], now: datetime, horizon: timedelta
+) -> None:
     known = await session.get_one(CalendarConnection, organization_id)
     owner = Owner(organization_id, known.pco_organization_id)
     connection = await locked_connection(session, owner)
@@ -37,9 +39,11 @@ async def _of_organization(session: AsyncSession, organization_id: str, those: l
         await gaps.close(session, GAPS, {gap.gap_id: (gap, None) for gap in those}, _NOTHING_LINKED, now)
         return
     began = connection.checked_from
-    closed = [gap for gap in those if began is not None and began > max(gap.until, gap.noted_at)]
+    # A read within the horizon may still show the state before the window's end.
+    shown = {gap.gap_id: max(gap.until, gap.noted_at) + horizon for gap in those}
+    closed = [gap for gap in those if began is not None and began > shown[gap.gap_id]]
     await gaps.close(session, GAPS, {gap.gap_id: (gap, None) for gap in closed}, _READ_AGAIN, now)
     left = [gap for gap in those if gap not in closed]
-    if left:
+    if any(shown[gap.gap_id] <= now for gap in left):
         connection.next_poll_at = now
-        gaps.later(left, now + _SOON, tried_at=now)
+    gaps.later(left, now + _SOON, tried_at=now)

@@ -125,8 +125,8 @@ async def _one(one: Check, row: RefreshColumns) -> Done | Again:
     if MISSING in outcomes:
         return Again(one.resources.clock.now() + one.resources.horizon, OUTCOMES[MISSING])
     outcome = next((each for each in outcomes if each != UNCHANGED), UNCHANGED) if outcomes else NOT_LINKED
-    if outcome == UNCHANGED and (until := await _until_shown(one, row)) is not None:
-        return Again(until, LOOKS_AGAIN, counts=False)
+    if outcome != NOT_LINKED and (until := await _until_shown(one, row)) is not None:
+        return Again(until, LOOKS_AGAIN, counts=False, so_far=outcome if outcome != UNCHANGED else None)
     if outcome == UNCHANGED and row.outcome:
         outcome = row.outcome
     return Done(outcome, OUTCOMES[outcome], lasting=outcome in _CHANGED)

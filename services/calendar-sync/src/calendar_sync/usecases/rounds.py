@@ -14,4 +14,5 @@ async def start_checks(runtime: Runtime, resources: Resources) -> None:
 
 async def close_gaps(runtime: Runtime, resources: Resources) -> None:
     """Check again what may have changed while notices were lost."""
-    await until_none(runtime.sessions, DUE_AT_ONCE, lambda session: gaps.close_due(session, resources.clock.now()))
+    now, horizon = resources.clock.now(), resources.horizon
+    await until_none(runtime.sessions, DUE_AT_ONCE, lambda session: gaps.close_due(session, now, horizon))

@@ -60,7 +60,7 @@ EARLIER_CONNECTION: Final = (
     "what has changed."
 )
 LATER_CONNECTION: Final = (
-    "It came before this service knew of the new connection, so it was not read by itself. The sync that begins with "
+    "It came while the new connection was still being set up, so it was not read by itself. The sync that begins with "
     "the new connection reads what has changed."
 )
 FIRST_SYNC_READS: Final = (
@@ -104,6 +104,11 @@ def why_ignored(fact: WebhookReceived, connection: Known | None) -> str | None:
     if not connection.mirrored:
         return FIRST_SYNC_READS
     return None
+
+
+def tells_of_an_end(fact: WebhookReceived) -> bool:
+    """Whether a record is no more: deleted there, or merged into another."""
+    return fact.resource_type == MERGER or fact.name.endswith(".destroyed")
 
 
 def concerned(fact: WebhookReceived, owners: Collection[str] = ()) -> tuple[Concerned, ...] | str:

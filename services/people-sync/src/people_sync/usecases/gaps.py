@@ -1,7 +1,8 @@
 """Windows in which notices of Planning Center were lost: a run reads again what may have changed in them.
 
 A gap is closed by a run that began after it: a full one after lost notices, because only that finds who was deleted
-there; an incremental one for what changed before there were subscriptions.
+there; an incremental one for what changed before there were subscriptions. A full one begins a staleness horizon after
+the window: a read before that may still show who was deleted in it.
 """
 
 from datetime import datetime, timedelta
@@ -31,15 +32,17 @@ _READ_AGAIN: Final = "A sync has read everybody in Planning Center again, and wi
 _FIRST: Final = "Nobody is synced yet, so nothing was missed: the first sync reads everybody."
 
 
-async def close_due(session: AsyncSession, now: datetime) -> int:
+async def close_due(session: AsyncSession, now: datetime, horizon: timedelta) -> int:
     """Close gaps that were read again, and start runs for others. Returns the number of organizations."""
     due = await gaps.due(session, GAPS, now)
     for organization_id in sorted(due):
-        await _of_organization(session, organization_id, due[organization_id], now)
+        await _of_organization(session, organization_id, due[organization_id], now, horizon)
     return len(due)
 
 
-async def _of_organization(session: AsyncSession, organization_id: str, those: list[GapColumns], now: datetime) -> None:
+async def _of_organization(
+    session: AsyncSession, organization_id: str, those: list[GapColumns], now: datetime, horizon: timedelta
+) -> None:
     connection = await session.get_one(Connection, organization_id)
     run = await open_run(session, RUNS, organization_id)
     if not connection.mirrored and run is None:
@@ -48,13 +51,14 @@ async def _of_organization(session: AsyncSession, organization_id: str, those: l
     left: list[GapColumns] = []
     closed: dict[str, tuple[GapColumns, str | None]] = {}
     for gap in those:
-        read = await _read_by(session, gap)
+        read = await _read_by(session, gap, horizon)
         if read is None:
             left.append(gap)
         else:
             closed[gap.gap_id] = (gap, str(read.id))
     await gaps.close(session, GAPS, closed, _READ_AGAIN, now)
-    untried = [gap for gap in left if gap.tried_at is None or now >= _next_try(gap, gap.tried_at)]
+    shown = [gap for gap in left if now > _shown(gap, horizon)]
+    untried = [gap for gap in shown if gap.tried_at is None or now >= _next_try(gap, gap.tried_at)]
     if run is None and untried:
         kind = "full" if any(_reads_everybody(gap) for gap in untried) else "incremental"
         await runs.start(session, organization_id, kind, NOTICES)
@@ -68,15 +72,22 @@ def _next_try(gap: GapColumns, tried_at: datetime) -> datetime:
 
 
 def _reads_everybody(gap: GapColumns) -> bool:
-    return gap.gap_id not in {SUBSCRIBED, FIRST_SYNC}
+    # Between two generations of a connection there were no notices, so somebody may have been deleted.
+    return gap.gap_id != FIRST_SYNC and not (gap.gap_id == SUBSCRIBED and gap.generation == 1)
 
 
-async def _read_by(session: AsyncSession, gap: GapColumns) -> Run | None:
+def _shown(gap: GapColumns, horizon: timedelta) -> datetime:
+    """After this instant a run shows all of the window's changes."""
+    # Subscriptions are often made while somebody starts a sync, before this service hears of them.
+    noted = gap.until if gap.gap_id == SUBSCRIBED else max(gap.until, gap.noted_at)
+    # An incremental run reads what changed in the last horizon before it, too.
+    return noted + horizon if _reads_everybody(gap) else noted
+
+
+async def _read_by(session: AsyncSession, gap: GapColumns, horizon: timedelta) -> Run | None:
     """A run that began after the window, and has ended well."""
     of_organization = Run.organization_id == gap.organization_id
-    # Subscriptions are often made while somebody starts a sync, before this service hears of them.
-    since = gap.until if gap.gap_id == SUBSCRIBED else max(gap.until, gap.noted_at)
-    after = (Run.created_at > since, Run.state == "done", IS_SYNC)
+    after = (Run.created_at > _shown(gap, horizon), Run.state == "done", IS_SYNC)
     query = select(Run).where(of_organization, *after, *((Run.kind == "full",) if _reads_everybody(gap) else ()))
     found: Run | None = await session.scalar(query.order_by(Run.created_at, Run.id).limit(1))
     return found

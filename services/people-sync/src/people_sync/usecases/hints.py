@@ -19,6 +19,7 @@ from people_sync.domain.hints import (
     Concerned,
     Known,
     concerned,
+    tells_of_an_end,
     why_ignored,
 )
 from people_sync.storage.erased import erased_there
@@ -57,9 +58,10 @@ async def _of_organization(session: AsyncSession, organization_id: str, facts: _
         connection = await session.scalar(query.execution_options(populate_existing=True))
     known = _known(connection)
     said = {fact.headers.id: why_ignored(fact.event, known) for fact in facts}
-    if FIRST_SYNC_READS in said.values():
+    of_first_sync = [fact.event for fact in facts if said[fact.headers.id] == FIRST_SYNC_READS]
+    for gone in {tells_of_an_end(event) for event in of_first_sync}:
         assert known is not None
-        await gaps.during_first_sync(session, GAPS, organization_id, known.generation, now)
+        await gaps.during_first_sync(session, GAPS, organization_id, known.generation, now, gone=gone)
     answers = [(fact, sentence) for fact in facts if (sentence := said[fact.headers.id])]
     left = [fact for fact in facts if not said[fact.headers.id]]
     if left:

@@ -134,8 +134,9 @@ async def _one(writer: Writer, log_: _Log, row: RefreshColumns) -> Done | Again:
             # As a run does: a person whom a member's person was merged into is not new here.
             await log_.read(writer)
         found = await _sync(writer, row)
-        if found.outcome == UNCHANGED and (until := _until_shown(writer, named, found.read)) is not None:
-            return Again(until, LOOKS_AGAIN, counts=False)
+        if (until := _until_shown(writer, named, found.read)) is not None:
+            so_far = found.outcome if found.outcome != UNCHANGED else None
+            return Again(until, LOOKS_AGAIN, counts=False, so_far=so_far)
         end = _with_earlier_tries(row, found)
     except Busy:
         return Again(writer.now() + _WHILE_BUSY, ASKING, counts=False)
@@ -159,15 +160,20 @@ async def _one(writer: Writer, log_: _Log, row: RefreshColumns) -> Done | Again:
 
 
 async def _sync(writer: Writer, row: RefreshColumns) -> Synced:
-    if row.record_id is None:
+    record_id = row.record_id
+    if record_id is None:
+        # Somebody may have been linked since the row was requested, even by this row.
+        async with writer.job.sessions() as session:
+            record_id = await REFRESHES.record_of(session, writer.owner, row.kind, row.pco_id or "")
+    if record_id is None:
         sync = sync_stranger if row.kind == MEMBER else sync_strange_household
         return await sync(writer, row.pco_id or "")
     try:
         if row.kind == MEMBER:
-            return await sync_member(writer, row.record_id)
+            return await sync_member(writer, record_id, told=HINTED in row.reasons)
         # Hints of its people come by themselves, but for those who are new in the household.
         people = not {*row.reasons} <= {DECIDED, JOINED, HINTED}
-        return await sync_family(writer, row.record_id, people=people, strangers=people or HINTED in row.reasons)
+        return await sync_family(writer, record_id, people=people, strangers=people or HINTED in row.reasons)
     except LeftAlone:
         return Synced(KEPT_OUT)
 

@@ -19,7 +19,8 @@ async def prove_due(runtime: Runtime, resources: Resources) -> None:
 
 async def close_gaps(runtime: Runtime, resources: Resources) -> None:
     """Read again what may have changed while notices were lost."""
-    await until_none(runtime.sessions, DUE_AT_ONCE, lambda session: gaps.close_due(session, resources.clock.now()))
+    now, horizon = resources.clock.now(), resources.horizon
+    await until_none(runtime.sessions, DUE_AT_ONCE, lambda session: gaps.close_due(session, now, horizon))
 
 
 async def end_unanswered(runtime: Runtime, resources: Resources) -> None:

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-NOT_JSON: Final = "Planning Center sent something that is not readable JSON."
+NOT_JSON: Final = "Planning Center sent something that cannot be read."
 HOLDS_NOTHING: Final = "Planning Center sent a message without any change in it."
 NOT_A_CHANGE: Final = "Planning Center's message does not have the form of a change."
 NO_ID: Final = "Planning Center's message has no readable ID of its own."
 NO_NAME: Final = "Planning Center's message does not say what happened."
-ANOTHER_ORGANIZATION: Final = "It belongs to another organization in Planning Center."
-NO_CONTENTS: Final = "The contents of Planning Center's message are not readable JSON."
+ANOTHER_ORGANIZATION: Final = "Planning Center's message is about another organization than the connected one."
+NO_CONTENTS: Final = "The contents of Planning Center's message cannot be read."
 NO_RECORD: Final = "Planning Center's message does not say which record it is about."
 NO_MERGED_PEOPLE: Final = "Planning Center's message does not say which people were merged."
 TOO_MANY: Final = "Planning Center's message holds more changes than one message can."

@@ -9,7 +9,15 @@ from contracts.http.subscriptions import StatementState, SubscriptionState
 from contracts.values import CALENDAR, PEOPLE
 
 TITLES: Final = {PEOPLE: "People", CALENDAR: "Calendar"}
-_REGULAR: Final = "Until then changes come with the regular sync."
+UNTIL_THEN: Final = {
+    PEOPLE: "Until then changes come with the regular sync.",
+    CALENDAR: "Until then changes come with the regular check.",
+}
+_AT_ONCE: Final = {
+    PEOPLE: "Changes come at once",
+    # It has no messages about events themselves, or not all (planningcenter/developers#1376).
+    CALENDAR: "What Planning Center tells about events comes at once, and linked events are checked regularly",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +35,20 @@ class Known:
 
 def state_of(known: Known, every: timedelta, now: datetime) -> tuple[StatementState, str]:
     """The state, and a sentence. every: the interval of verifications."""
-    title = TITLES[known.product]
+    title, at_once, until = TITLES[known.product], _AT_ONCE[known.product], UNTIL_THEN[known.product]
     if known.connection == "reconnect_required":
         return "waiting", f"Reconnect {title}: Planning Center no longer accepts the consent."
     if known.connection != "connected":
         return "off", f"{title} is not connected."
     if known.verified_at is None:
-        return "waiting", f"Planning Center is being asked to tell changes at once. {_REGULAR}"
+        return "waiting", f"Planning Center is being asked to tell us about changes at once. {until}"
     active = sum(state == "active" for state, _ in known.names)
     refusals = list(dict.fromkeys(refusal for _, refusal in known.names if refusal))
     if not active:
-        return "off", " ".join(refusals) or f"Planning Center does not tell changes at once. {_REGULAR}"
+        return "off", " ".join(refusals) or f"Planning Center does not tell us about changes at once yet. {until}"
     if active < len(known.names):
         missing = len(known.names) - active
-        some = f"Changes come at once, except for {missing} of {len(known.names)} kinds."
+        some = f"{at_once}, except for {missing} of {len(known.names)} kinds of change."
         return "partly", " ".join([some, *refusals])
     if now - known.verified_at > 2 * every:
         return "partly", (
@@ -50,6 +58,6 @@ def state_of(known: Known, every: timedelta, now: datetime) -> tuple[StatementSt
     if known.open_gap:
         return (
             "partly",
-            "Changes come at once. Some messages were lost earlier, and what they told is being read again.",
+            f"{at_once}. Some earlier messages may be missing, so what changed then is read again.",
         )
-    return "live", "Changes come at once."
+    return "live", f"{at_once}."

@@ -6,7 +6,7 @@ from datetime import datetime
 from contracts.http.webhooks import DeliveryStep, StepName
 from contracts.values import PEOPLE
 
-_OWNERS = {True: "people-sync", False: "calendar-sync"}
+_OWNERS = {True: "the sync of people", False: "the check of events"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ def steps_of(state: str, outcome: str | None, sentence: str | None, times: Times
     first = (
         _step("received", times.received, "The message reached this church's address."),
         _step("verified", times.verified, "Its signature is right: Planning Center sent it."),
-        _step("stored", times.stored, "It was written to disk, and only then answered with 200."),
+        _step("stored", times.stored, "It was saved. Only then was Planning Center told that it had arrived."),
     )
     if unreadable:
         cause = sentence or "The message cannot be read."
         left = _step("published", None, "It was not handed on, because it cannot be read.")
         return (*first, left, _step("applied", times.stored, cause))
-    handed = f"It was handed to {owner} through Kafka." if times.published else "It waits to be handed on."
+    handed = f"It was handed to {owner}." if times.published else "It waits to be handed on."
     again = f" It was sent again {_times(times.replays)}." if times.replays else ""
     published = _step("published", times.published, handed + again)
     if state == "waiting":

@@ -218,7 +218,7 @@ def losses(here: Iterable[Here], there: Sorted) -> list[Loss]:
 _CAUSES: Final = {
     "off": "Planning Center had switched off {}.",
     "gone": "Planning Center no longer had {}.",
-    "unknown_secret": "Planning Center signed {} with a secret that was not known here.",
+    "unknown_secret": "Nobody could tell whether {} came from Planning Center, so those that came were refused.",
 }
 _SUBJECTS: Final = {
     "person": "people",

@@ -74,6 +74,8 @@ _SOON: Final = timedelta(minutes=1)
 _LATER: Final = timedelta(minutes=5)
 _REMOVAL_AGAIN: Final = timedelta(seconds=5)
 """auth-service waits a minute for the removal."""
+REFUSED: Final = "Planning Center refused to send some messages for a while."
+"""The cause of a gap of subscriptions that were not active since an earlier verification."""
 _LOOKS: Final = 3
 """Looks at the vendor's list in one verification, while somebody else changes it."""
 
@@ -461,8 +463,11 @@ class _Care:
     ) -> None:
         """Store what is known of a subscription. A secret that is replaced stays valid for a while."""
         now = self.resources.clock.now()
-        async with self._transaction() as (session, _, key):
+        async with self._transaction() as (session, connection, key):
             row = (await stored.rows_of(session, key.id))[name]
+            late = key.verified_at is not None and row.changed_at < now - _SOON
+            if late and state == "active" and row.state != "active":
+                await gaps.found(session, connection, row.changed_at, REFUSED, now)
             if secret is not None and secret != self._here(row).secret:
                 if row.sealed_secret is not None and pco_id in {None, row.pco_id}:
                     row.sealed_previous, row.previous_until = row.sealed_secret, now + PREVIOUS_VALID

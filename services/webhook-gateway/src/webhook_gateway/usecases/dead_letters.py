@@ -88,7 +88,8 @@ async def archive(session: AsyncSession, user: UserIdentity, body: ArchiveDeadLe
     archived = (await session.execute(done.returning(Delivery.id))).all()
     if not archived:
         raise Conflict(
-            "None of these deliveries is failed any more: they were sent again or archived. Nothing was changed.",
+            "None of these messages is among the problems any more: they were sent again or archived. Nothing was "
+            "changed. Reload the page.",
             slug="nothing-shown",
         )
     return Archived(archived=len(archived), left=len(archived) == MOST_COUNTED)

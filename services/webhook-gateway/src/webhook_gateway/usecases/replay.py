@@ -55,7 +55,7 @@ async def _counted(
     every, count, last = row
     if every > MOST:
         raise Conflict(
-            f"More than {MOST:,} deliveries fit. Nothing was sent again: choose a shorter time or other filters.",
+            f"More than {MOST:,} messages fit. Nothing was sent again: choose a shorter time or other filters.",
             slug="too-many-chosen",
         )
     newest = last if newest is None else newest
@@ -71,7 +71,7 @@ async def start(session: AsyncSession, user: UserIdentity, body: StartReplay) ->
     now = await _counted(session, user.organization_id, chosen, newest=body.newest)
     if now.digest != body.digest:
         raise Conflict(
-            f"The list has changed since it was shown to you: {now.count:,} of these deliveries can be sent again now. "
+            f"The list has changed since it was shown to you: {now.count:,} of these messages can be sent again now. "
             "Nothing was sent: look at it and answer again.",
             slug="not-shown",
         )
@@ -95,8 +95,7 @@ async def start(session: AsyncSession, user: UserIdentity, body: StartReplay) ->
     _, created = await jobs.enqueue(session, KIND, user.organization_id, payload, urgent=True)
     if not created:
         raise Conflict(
-            "Other deliveries are still being sent again. Nothing was done: wait until they are sent, then answer "
-            "again.",
+            "Other messages are still being sent again. Nothing was done: wait until they are sent, then answer again.",
             slug="at-work",
         )
     return await _render(session, row)

@@ -77,14 +77,14 @@ class Synced:
         return " ".join([self.exact or OUTCOMES[self.outcome], *self.more])
 
 
-async def sync_member(writer: Writer, member_id: UUID) -> Synced:
-    """Sync one member on both sides.
+async def sync_member(writer: Writer, member_id: UUID, *, told: bool = False) -> Synced:
+    """Sync one member on both sides. `told`: Planning Center tells of a change, so a person who was gone may be back.
 
     Raises Busy, LeftAlone, NotYet, Later, PartRefused, and the client's errors that do not concern this record.
     """
     async with claimed(writer, MEMBER, member_id):
         said = await settle_strays(writer, member_id)
-        end = await _sync(writer, MEMBER, member_id)
+        end = await _sync(writer, MEMBER, member_id, told=told)
         return replace(end, more=[*said, *end.more])
 
 
@@ -179,12 +179,15 @@ async def _sync_stranger(writer: Writer, found: Read) -> Synced:
     return Synced(plan.outcome, exact=plan.sentence or None, read=found)
 
 
-async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None = None) -> Synced:
-    """`found`: a fresh read of the counterpart, if any."""
+async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None = None, *, told: bool = False) -> Synced:
+    """`found`: a fresh read of the counterpart, if any. `told`: as `sync_member`."""
     async with writer.job.sessions() as session:
         link = await _link(session, writer, kind, record_id)
     outcome, plan = UNCHANGED, None
-    if link is not None and link.state != "gone":
+    if told and link is not None and link.state == "gone":
+        found = await read(writer, kind, link.pco_id)
+    back = found is not None and found.document is not None
+    if link is not None and (link.state != "gone" or back):
         if found is None or found.pco_id != link.pco_id:
             found = await read(writer, kind, link.pco_id)
         plan = await _take_over(writer, kind, link.pco_id, link, found)
@@ -239,9 +242,11 @@ async def _take_over(
 async def _decide(session: AsyncSession, writer: Writer, kind: str, pco_id: str) -> Planned | None:
     """Decide about the mirror's read of a record and take its changes over here."""
     await _lock_record(session, writer, kind, pco_id)
-    row = await session.get_one(
+    row = await session.get(
         Remote, (writer.organization_id, writer.pco_organization_id, kind, pco_id), populate_existing=True
     )
+    if row is None:
+        return None  # of a household of erased people alone nothing is kept
     await carry_out(session, writer, row)
     decide, take_over = (decide_people, take_people_over) if kind == MEMBER else (decide_households, take_families_over)
     plan = next(iter(await decide(session, writer, [row])), None)

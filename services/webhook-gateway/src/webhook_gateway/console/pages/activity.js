@@ -120,11 +120,11 @@ const section = (id, title, content) => h("section", { class: "card", "aria-labe
 
 /** @param {Activity} activity */
 function refusals({ refusals: all }) {
-  if (all.length === 0) return h("p", { class: "quiet" }, "No call was refused.");
+  if (all.length === 0) return h("p", { class: "quiet" }, "No attempt to send messages was refused.");
   return h(
     "div",
     { class: "stack tight" },
-    h("p", {}, `${count(all.reduce((sum, one) => sum + one.count, 0), "call was", "calls were")} refused and not stored:`),
+    h("p", {}, `${count(all.reduce((sum, one) => sum + one.count, 0), "attempt to send messages was", "attempts to send messages were")} refused and not stored:`),
     h("ul", { class: "bullets" }, ...all.map((one) => h("li", { key: one.reason }, `${number(one.count)}: ${REASONS[one.reason] ?? sentenceCase(one.reason.replace(/[_-]+/g, " "))}, last `, when(one.last)))),
   );
 }

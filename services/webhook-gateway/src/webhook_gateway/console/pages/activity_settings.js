@@ -22,7 +22,7 @@ export async function show({ main, signal, admin, keep }) {
         });
       },
     },
-    field("Days for which messages are kept", "kept_days", { type: "number", min: 7, max: 365, required: true, value: known.kept_days, disabled: !admin, hint: "From 7 to 365. Messages that still wait are never deleted." }),
+    field("Days for which messages are kept", "kept_days", { type: "number", min: 7, max: 365, required: true, value: known.kept_days, disabled: !admin, hint: "From 7 to 365. Older messages are deleted for good, failed ones too. Those that wait to be acted on stay." }),
     admin ? h("div", { class: "row" }, h("button", { class: "primary" }, "Save settings")) : h("p", { class: "quiet" }, "An administrator can change this."),
     admin ? said : null,
   );

@@ -136,7 +136,7 @@ function payloadOf({ signal, admin }, path, looked) {
             });
           },
         },
-        h("p", {}, "They are personal. Your name, the time and your reason are kept and shown on this page. Values of children stay hidden."),
+        h("p", {}, "They are personal. Your name, the time and your reason are kept and shown on this page. Values of children, and of anybody whose age the message does not tell, stay hidden."),
         field("Reason", "reason", { lines: 2, required: true, most: 500 }),
         h("div", { class: "dialog-actions" }, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), h("button", { class: "primary" }, "Show values")),
       );

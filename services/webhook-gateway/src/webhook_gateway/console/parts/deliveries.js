@@ -29,6 +29,7 @@ const OUTCOMES = {
   unchanged: "Nothing to change",
   conflict: "In conflict",
   held: "Held match",
+  later: "To be read later",
   ignored: "Not needed",
   failed: "Failed",
   unreadable: "Not readable",
@@ -50,7 +51,7 @@ export const KINDS = [
 ];
 
 /** @type {[value: string, text: string][]} */
-export const OUTCOME_CHIPS = [["", "Any outcome"], ...["changed", "unchanged", "conflict", "held", "ignored"].map((name) => /** @type {[string, string]} */ ([name, deliveryOutcome(name)]))];
+export const OUTCOME_CHIPS = [["", "Any outcome"], ...["changed", "unchanged", "conflict", "held", "later", "ignored"].map((name) => /** @type {[string, string]} */ ([name, deliveryOutcome(name)]))];
 
 /** @type {[value: string, text: string][]} */
 export const STATE_CHIPS = [["", "All"], ...Object.entries(STATES).map(([value, [, word]]) => /** @type {[string, string]} */ ([value, word]))];

@@ -24,7 +24,7 @@ export function failedMessages({ signal, admin, here }, again, changed) {
     onFact: (fact, /** @type {Groups} */ value) => (fact.type === "WebhookApplied" && fact.body.outcome !== "failed" && value.items.length === 0 ? value : undefined),
     render: (/** @type {Groups} */ { items, more }) =>
       items.length === 0
-        ? h("p", { class: "quiet" }, status("good", "None"), " Every message was acted on, or waits to be.")
+        ? h("p", { class: "quiet" }, status("good", "None"), " Every message was acted on, waits to be, or was archived.")
         : [
             more ? h("p", { class: "quiet" }, "Only the newest 10,000 are grouped here.") : null,
             h("ul", { class: "plain-list" }, ...items.map(groupOf)),
@@ -37,7 +37,7 @@ export function failedMessages({ signal, admin, here }, again, changed) {
       "li",
       { key: group.cause, class: "card" },
       h("div", {}, h("h3", {}, group.cause || "No cause is known"), h("p", { class: "quiet" }, `${count(group.count, "message")}, the newest `, when(group.newest_at), group.count > 1 ? [", the oldest ", when(group.oldest_at)] : null)),
-      group.can_replay ? null : h("p", { class: "quiet" }, "These cannot be read, so they cannot be sent again."),
+      group.can_replay ? null : h("p", { class: "quiet" }, "These messages cannot be read, so they cannot be sent again. The next sync reads what changed; an administrator can archive them."),
       h(
         "div",
         { class: "row" },
@@ -67,7 +67,7 @@ export function failedMessages({ signal, admin, here }, again, changed) {
             });
           },
         },
-        h("p", {}, "They leave this list and stay in the log, with your name and note. They can be sent again from there."),
+        h("p", {}, `They leave this list and stay in the log, with your name and note. ${group.can_replay ? "They can be sent again from there." : "They cannot be sent again."}`),
         field("Note: why nothing more is to be done", "note", { lines: 3, required: true, most: 500 }),
         h("div", { class: "dialog-actions" }, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), h("button", { class: "primary" }, `Archive ${count(group.count, "message")}`)),
       );

@@ -110,9 +110,12 @@ export function sending(context, done) {
   return { said, begin };
 }
 
+/** So many waiting messages are counted at most. */
+const COUNTED = 10_000;
+
 /** @param {Replay} replay */
 function sentenceFor({ state, total, done, waiting }) {
-  if (state === "queued" || state === "running") return `${number(done)} of ${messages(total)} sent again, ${number(done - waiting)} acted on.`;
+  if (state === "queued" || state === "running") return `${number(done)} of ${messages(total)} sent again, ${waiting < COUNTED ? `${number(done - waiting)} acted on` : `${number(COUNTED)} or more wait to be acted on`}.`;
   const sent = `${messages(done)} ${done === 1 ? "was" : "were"} sent again`;
   const left = done < total ? ` ${messages(total - done)} changed meanwhile and ${total - done === 1 ? "was" : "were"} left as ${total - done === 1 ? "it is" : "they are"}.` : "";
   if (state === "stopped") return `${sent}, then it could not go on. ${messages(total - done)} ${total - done === 1 ? "was" : "were"} not sent: send ${total - done === 1 ? "it" : "them"} again.`;

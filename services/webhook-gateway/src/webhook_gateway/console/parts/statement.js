@@ -77,13 +77,13 @@ export function statements(context) {
             h("dd", {}, when(statement.verified_at, "Not yet")),
             h("dt", {}, "Kinds of change"),
             h("dd", {}, `${number(names.filter((one) => one.state === "active").length)} of ${number(names.length)} active`),
-            h("dt", {}, "Gaps"),
-            h("dd", {}, gaps.length === 0 ? "None" : `${count(gaps.length, "gap")}, ${open.length === 0 ? "all closed" : `${number(open.length)} open`}`),
+            h("dt", {}, "Messages that may be missing"),
+            h("dd", {}, gaps.length === 0 ? "None" : `${count(gaps.length, "time")}, ${open.length === 0 ? "all read again" : `${number(open.length)} still to be read again`}`),
           ),
       refused.length > 0 ? notice("warn", h("p", {}, `Planning Center refuses ${count(refused.length, "kind of change", "kinds of change")}:`), h("ul", { class: "bullets" }, ...refused.map((one) => h("li", { key: one.name }, `${sentenceCase(one.subject)}: ${one.refusal ?? "no reason was given"}`)))) : null,
       names.length > 0 ? namesOf(statement) : null,
       gaps.length > 0 ? gapsOf(statement) : null,
-      admin && state !== "off"
+      admin && (state !== "off" || refused.length > 0)
         ? h(
             "div",
             { class: "row" },
@@ -133,7 +133,7 @@ const gapsOf = ({ gaps }) =>
   h(
     "details",
     { key: "gaps", open: gaps.some((gap) => gap.closed_at === null) },
-    h("summary", {}, "Gaps and how each was closed"),
+    h("summary", {}, "Times when messages may be missing"),
     h(
       "ul",
       { class: "plain-list" },
@@ -141,7 +141,7 @@ const gapsOf = ({ gaps }) =>
         h(
           "li",
           { key: gap.id },
-          h("p", {}, status(gap.closed_at ? "good" : "warn", gap.closed_at ? "Closed" : "Open"), " ", gap.cause),
+          h("p", {}, status(gap.closed_at ? "good" : "warn", gap.closed_at ? "Read again" : "Still to be read again"), " ", gap.cause),
           h(
             "p",
             { class: "small quiet" },
@@ -151,7 +151,7 @@ const gapsOf = ({ gaps }) =>
             when(gap.until),
             " may be missing. ",
             gap.redelivered > 0 ? `${count(gap.redelivered, "message")} asked for again. ` : "",
-            gap.closed_at ? [gap.closed_how, " ", when(gap.closed_at), ". "] : "What may have changed is being read again. ",
+            gap.closed_at ? [gap.closed_how, " That was ", when(gap.closed_at), ". "] : "What changed then is still to be read again, which happens by itself while Planning Center is connected. ",
           ),
         ),
       ),
