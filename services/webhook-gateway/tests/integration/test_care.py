@@ -634,7 +634,7 @@ async def test_what_was_refused_for_a_while_is_a_gap(make: Any) -> None:
     (gap,) = (await church.state()).gaps
     assert gap.closed_at is None
     assert gap.until - gap.since >= timedelta(hours=2)
-    assert "refused to send some messages" in gap.cause
+    assert "had not agreed to send some messages" in gap.cause
     assert {kind for kind, _ in await church.told()} == {"DeliveryGapFound", "SubscriptionsActive"}
 
 

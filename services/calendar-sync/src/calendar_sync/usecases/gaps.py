@@ -15,6 +15,8 @@ from synckit.gaps import GapColumns, Gaps
 
 GAPS: Final = Gaps(rows=Gap, connections=CalendarConnection, product=CALENDAR, by=CALENDAR_SYNC)
 _SOON: Final = timedelta(seconds=5)
+_AGAIN: Final = timedelta(minutes=1)
+"""From asking for a check to asking again."""
 _READ_AGAIN: Final = "A check has read the linked events again, and with that what changed in this time."
 _NOTHING_LINKED: Final = "No event is linked to Planning Center, so nothing was missed."
 
@@ -44,6 +46,9 @@ async def _of_organization(
     closed = [gap for gap in those if began is not None and began > shown[gap.gap_id]]
     await gaps.close(session, GAPS, {gap.gap_id: (gap, None) for gap in closed}, _READ_AGAIN, now)
     left = [gap for gap in those if gap not in closed]
-    if any(shown[gap.gap_id] <= now for gap in left):
+    gaps.later(left, now + _SOON)
+    shown_now = [gap for gap in left if shown[gap.gap_id] <= now]
+    asking = [gap for gap in shown_now if gap.tried_at is None or gap.tried_at <= now - _AGAIN]
+    if asking:
         connection.next_poll_at = now
-    gaps.later(left, now + _SOON, tried_at=now)
+        gaps.later(asking, now + _SOON, tried_at=now)

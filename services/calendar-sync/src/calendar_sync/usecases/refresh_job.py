@@ -126,7 +126,7 @@ async def _one(one: Check, row: RefreshColumns) -> Done | Again:
         return Again(one.resources.clock.now() + one.resources.horizon, OUTCOMES[MISSING])
     outcome = next((each for each in outcomes if each != UNCHANGED), UNCHANGED) if outcomes else NOT_LINKED
     if outcome != NOT_LINKED and (until := await _until_shown(one, row)) is not None:
-        return Again(until, LOOKS_AGAIN, counts=False, so_far=outcome if outcome != UNCHANGED else None)
+        return Again(until, LOOKS_AGAIN, counts=False, so_far=outcome if outcome in _CHANGED else None)
     if outcome == UNCHANGED and row.outcome:
         outcome = row.outcome
     return Done(outcome, OUTCOMES[outcome], lasting=outcome in _CHANGED)

@@ -46,7 +46,9 @@ async def _of_organization(
     connection = await session.get_one(Connection, organization_id)
     run = await open_run(session, RUNS, organization_id)
     if not connection.mirrored and run is None:
-        await gaps.close(session, GAPS, {gap.gap_id: (gap, None) for gap in those}, _FIRST, now)
+        over = [gap for gap in those if _shown(gap, horizon) < now]
+        gaps.later([gap for gap in those if gap not in over], now + _SOON)
+        await gaps.close(session, GAPS, {gap.gap_id: (gap, None) for gap in over}, _FIRST, now)
         return
     left: list[GapColumns] = []
     closed: dict[str, tuple[GapColumns, str | None]] = {}

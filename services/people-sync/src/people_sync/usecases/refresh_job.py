@@ -134,8 +134,10 @@ async def _one(writer: Writer, log_: _Log, row: RefreshColumns) -> Done | Again:
             # As a run does: a person whom a member's person was merged into is not new here.
             await log_.read(writer)
         found = await _sync(writer, row)
-        if (until := _until_shown(writer, named, found.read)) is not None:
-            so_far = found.outcome if found.outcome != UNCHANGED else None
+        # A decision is answered by the end of its row, which must not wait for more.
+        may_repeat = found.outcome == UNCHANGED or DECIDED not in row.reasons
+        if may_repeat and (until := _until_shown(writer, named, found.read)) is not None:
+            so_far = found.outcome if found.outcome in _CHANGED else None
             return Again(until, LOOKS_AGAIN, counts=False, so_far=so_far)
         end = _with_earlier_tries(row, found)
     except Busy:

@@ -74,8 +74,8 @@ _SOON: Final = timedelta(minutes=1)
 _LATER: Final = timedelta(minutes=5)
 _REMOVAL_AGAIN: Final = timedelta(seconds=5)
 """auth-service waits a minute for the removal."""
-REFUSED: Final = "Planning Center refused to send some messages for a while."
-"""The cause of a gap of subscriptions that were not active since an earlier verification."""
+NOT_AGREED: Final = "Planning Center had not agreed to send some messages for a while."
+"""The cause of a gap of subscriptions that were refused, or not made, since an earlier verification."""
 _LOOKS: Final = 3
 """Looks at the vendor's list in one verification, while somebody else changes it."""
 
@@ -316,8 +316,11 @@ class _Care:
                     )
                     session.add(rows[name])
             for row in rows.values():
-                if row.state != "removed" and (row.state, row.refusal) != ("refused", sentence):
-                    row.state, row.refusal, row.active_since, row.changed_at = "refused", sentence, None, now
+                if row.state == "removed":
+                    continue
+                if row.state != "refused":
+                    row.state, row.active_since, row.changed_at = "refused", None, now
+                row.refusal = sentence
 
     async def _end_verified(self, began: datetime, *, looked: bool) -> None:
         now, settings = self.resources.clock.now(), self.resources.settings
@@ -466,8 +469,8 @@ class _Care:
         async with self._transaction() as (session, connection, key):
             row = (await stored.rows_of(session, key.id))[name]
             late = key.verified_at is not None and row.changed_at < now - _SOON
-            if late and state == "active" and row.state != "active":
-                await gaps.found(session, connection, row.changed_at, REFUSED, now)
+            if late and state == "active" and row.state in {"refused", "wanted"}:
+                await gaps.found(session, connection, row.changed_at, NOT_AGREED, now)
             if secret is not None and secret != self._here(row).secret:
                 if row.sealed_secret is not None and pco_id in {None, row.pco_id}:
                     row.sealed_previous, row.previous_until = row.sealed_secret, now + PREVIOUS_VALID
@@ -476,13 +479,11 @@ class _Care:
                 row.pco_id = pco_id
             if state is not None and state != row.state:
                 row.active_since = now if state == "active" else None
-                row.state = state
+                row.state, row.changed_at = state, now
             if state is not None:
                 row.refusal = refused
             if state == "removed":
                 row.sealed_secret = row.sealed_previous = row.previous_until = row.pco_id = None
-            if session.is_modified(row):
-                row.changed_at = now
 
 
 def _state_of(connection: Connection, rows: Iterable[WebhookSubscription], now: datetime) -> SubscriptionsActive:

@@ -184,7 +184,7 @@ async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None =
     async with writer.job.sessions() as session:
         link = await _link(session, writer, kind, record_id)
     outcome, plan = UNCHANGED, None
-    if told and link is not None and link.state == "gone":
+    if told and link is not None and link.state == "gone" and link.merged_into is None:
         found = await read(writer, kind, link.pco_id)
     back = found is not None and found.document is not None
     if link is not None and (link.state != "gone" or back):
@@ -195,7 +195,7 @@ async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None =
         if plan is not None and outcome in {GONE, MERGED}:
             return Synced(outcome, exact=plan.sentence)
     elif link is not None and (end := await _ended(writer, link)) is not None:
-        return end
+        return replace(end, read=found)
     else:
         await catch_up(writer, None)
     if kind == MEMBER:
