@@ -131,7 +131,7 @@ def test_an_event(page: Page, there: Page, church: Church) -> None:
     pco = str(church.control.organizations()[0]["id"])
     event_id = church.control.create_event(pco, "Supper", "2027-01-15T18:00", "2027-01-15T19:30")
     times = {"starts_at": "2027-01-15T18:00:00Z", "ends_at": "2027-01-15T19:30:00Z"}
-    event = church.call("POST", "/calendar/events", json={"title": "Supper", **times})
+    event = church.call("POST", "/calendar/events", json={"title": "Supper", "time_zone": "America/New_York", **times})
     church.call("POST", f"/calendar/events/{event['id']}/link", json={"pco_event_id": event_id})
     opened(page, f"/events/{event['id']}")
     there.goto(f"/events/{event_id}")

@@ -111,7 +111,12 @@ def test_a_change_of_an_event_comes_by_itself(ada: Church) -> None:
     event = ada.call(
         "POST",
         "/calendar/events",
-        json={"title": "Supper", "starts_at": "2027-01-15T18:00:00Z", "ends_at": "2027-01-15T19:30:00Z"},
+        json={
+            "title": "Supper",
+            "starts_at": "2027-01-15T18:00:00Z",
+            "ends_at": "2027-01-15T19:30:00Z",
+            "time_zone": "America/New_York",
+        },
     )
     ada.call("POST", f"/calendar/events/{event['id']}/link", json={"pco_event_id": there})
     ada.control.edit_event(pco, there, name="Supper for all")

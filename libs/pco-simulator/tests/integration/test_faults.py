@@ -387,7 +387,7 @@ def test_many_at_once_are_served_while_some_hang(simulator: SimulatorProcess, co
 
     def get(query: str) -> int:
         url = f"{simulator.base_url}{PEOPLE}?per_page=1&{query}"
-        return httpx.get(url, auth=(token.id, token.secret), headers={"User-Agent": USER_AGENT}).status_code
+        return httpx.get(url, auth=(token.id, token.secret), headers={"User-Agent": USER_AGENT}, timeout=60).status_code
 
     with ThreadPoolExecutor(8) as pool:
         hanging = [pool.submit(get, "hang=1") for _ in range(3)]
