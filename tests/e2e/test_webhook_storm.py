@@ -67,7 +67,7 @@ class Sender:
     """
 
     addresses: Iterator[httpx.URL]
-    """Of the two intakes in turn."""
+    """The addresses of the two intakes, in turn."""
     secret: str
     organization: str
     people: list[str]
@@ -160,6 +160,7 @@ def kill_at_random(stack: Stack, kills: int, seconds: float, rng: random.Random)
     done: Counter[str] = Counter()
     began = time.monotonic()
     for number in range(kills):
+        # The instants are drawn by chance, so there is no condition to wait for.
         due = began + (number + rng.random()) * seconds / kills
         time.sleep(max(0.0, due - time.monotonic()))
         if number % 7 == 3:

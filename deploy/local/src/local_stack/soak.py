@@ -26,6 +26,7 @@ _AT_ONCE = int(os.environ.get("SOAK_HISTORIES", "300"))
 _PER_SECOND = 250
 """Webhooks of the storm."""
 _SECONDS_A_KILL = 8
+"""Seconds from one kill to the next."""
 
 
 def tried(what: str, tests: list[str], **environment: object) -> bool:

@@ -269,7 +269,7 @@ async def test_without_authorization_notices_are_answered_and_read_after_the_rec
 
 
 async def test_before_the_first_sync_notices_are_ignored_and_read_after_it(stage: Stage, outcomes: Outcomes) -> None:
-    """What was told meanwhile is read by an incremental run, and by a full one if somebody was deleted."""
+    """An incremental run reads what was told meanwhile, and a full one reads everybody if somebody was deleted."""
     site = await stage.site()
     async with AIOKafkaProducer(bootstrap_servers=stage.kafka) as producer:
         notices = Notices(site, producer, outcomes)

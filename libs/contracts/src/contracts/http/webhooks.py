@@ -68,7 +68,7 @@ class Delivery(Model):
     """Id of that resource in Planning Center."""
     person_id: str | None = Field(default=None, description="Id in Planning Center of the person whose contact it is.")
     state: DeliveryState
-    """The outcome of the step, in words."""
+    """Whether its owner has acted on it."""
     outcome: str | None = Field(
         default=None,
         description="`changed`, `unchanged`, `conflict`, `held`, `ignored`, `failed`, `unreadable` ...; null while it "

@@ -16,8 +16,9 @@ UNTIL_THEN: Final = {
 _AT_ONCE: Final = {
     PEOPLE: "Changes come at once",
     # It has no messages about events themselves, or not all (planningcenter/developers#1376).
-    CALENDAR: "What Planning Center tells about events comes at once, and linked events are checked regularly",
+    CALENDAR: "What Planning Center tells about events comes at once",
 }
+_BESIDES: Final = {PEOPLE: "", CALENDAR: " Linked events are also checked regularly."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Known:
 
 def state_of(known: Known, every: timedelta, now: datetime) -> tuple[StatementState, str]:
     """The state, and a sentence. every: the interval of verifications."""
-    title, at_once, until = TITLES[known.product], _AT_ONCE[known.product], UNTIL_THEN[known.product]
+    title, until = TITLES[known.product], UNTIL_THEN[known.product]
+    at_once, besides = _AT_ONCE[known.product], _BESIDES[known.product]
     if known.connection == "reconnect_required":
         return "waiting", f"Reconnect {title}: Planning Center no longer accepts the consent."
     if known.connection != "connected":
@@ -48,7 +50,7 @@ def state_of(known: Known, every: timedelta, now: datetime) -> tuple[StatementSt
         return "off", " ".join(refusals) or f"Planning Center does not tell us about changes at once yet. {until}"
     if active < len(known.names):
         missing = len(known.names) - active
-        some = f"{at_once}, except for {missing} of {len(known.names)} kinds of change."
+        some = f"{at_once}, except for {missing} of {len(known.names)} kinds of change.{besides}"
         return "partly", " ".join([some, *refusals])
     if now - known.verified_at > 2 * every:
         return "partly", (
@@ -58,6 +60,6 @@ def state_of(known: Known, every: timedelta, now: datetime) -> tuple[StatementSt
     if known.open_gap:
         return (
             "partly",
-            f"{at_once}. Some earlier messages may be missing, so what changed then is read again.",
+            f"{at_once}. Some earlier messages may be missing, so what changed then is read again.{besides}",
         )
-    return "live", f"{at_once}."
+    return "live", f"{at_once}.{besides}"
