@@ -25,9 +25,9 @@ NOTICES: Final = "change_notices"
 """Trigger of such a run."""
 _SOON: Final = timedelta(seconds=5)
 _AGAIN: Final = timedelta(minutes=15)
-"""At least, from a run to the next one if the former did not end well."""
+"""The shortest pause between two runs for a gap, if the first did not end well."""
 _SELDOM: Final = timedelta(hours=4)
-"""At most."""
+"""The longest such pause."""
 _READ_AGAIN: Final = "A sync has read everybody in Planning Center again, and with that what changed in this time."
 _FIRST: Final = "Nobody is synced yet, so nothing was missed: the first sync reads everybody."
 
