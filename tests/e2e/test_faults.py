@@ -484,6 +484,12 @@ def test_the_token_is_revoked_during_a_run(ada: Church, calm: None) -> None:
     assert grown(ada, pco, before) == growth
 
 
+def open_after_a_sync(church: Church) -> int:
+    """Number of open conflicts. A run may miss an edit just before it, above all if it is that of a reconnect."""
+    church.sync()
+    return int(church.get("/conflicts/count")["open"])
+
+
 def test_conflicts_and_a_connection_come_and_go(ada: Church, olga: Church) -> None:
     """Facts for the next chapter: one conflict stays open, another closes; Olga disconnects and reconnects."""
     olga.call("POST", "/connections/people/disconnect")
@@ -492,11 +498,9 @@ def test_conflicts_and_a_connection_come_and_go(ada: Church, olga: Church) -> No
     for number, member in enumerate(both):
         ada.change_member(member, last_name=f"Ours {number}")
         ada.edit_there(pco, member["link"]["pco_id"], last_name=f"Theirs {number}")
-    ada.sync()
-    ada.eventually(lambda: ada.get("/conflicts/count")["open"] == 2, "both are open")
+    ada.eventually(lambda: open_after_a_sync(ada) == 2, "both are open")
     ada.edit_there(pco, both[1]["link"]["pco_id"], last_name="Ours 1")
-    ada.sync()
-    ada.eventually(lambda: ada.get("/conflicts/count")["open"] == 1, "one has closed by itself")
+    ada.eventually(lambda: open_after_a_sync(ada) == 1, "one has closed by itself")
     olga.eventually(lambda: olga.get("/connections/people/receipt")["finished_at"], "the receipt is complete", 90)
     olga.eventually(lambda: not olga.get("/people/status")["connected"], "people-sync learns of it")
     olga.connect(login=login_of(olga, 1))
