@@ -3,10 +3,10 @@
 A gap is kept from the transaction that takes its fact to the one that tells that it is reconciled.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Index, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -114,8 +114,15 @@ def _row(
     }
 
 
-async def due(session: AsyncSession, gaps: Gaps, now: datetime) -> dict[str, list[GapColumns]]:
-    """Open gaps to look at now, locked, by organization: of connected ones only, `DUE_AT_ONCE` at most."""
+Look: TypeAlias = Callable[[AsyncSession, str, list[GapColumns]], Awaitable[None]]
+"""Looks at due gaps of one organization: closes those that were read again, and has others read."""
+
+
+async def look_at_due(session: AsyncSession, gaps: Gaps, now: datetime, look: Look) -> int:
+    """Look at open gaps, organization by organization: of connected ones only, `DUE_AT_ONCE` gaps at most.
+
+    Returns the number of organizations.
+    """
     rows, connections = gaps.rows, gaps.connections
     query = (
         select(rows)
@@ -128,7 +135,9 @@ async def due(session: AsyncSession, gaps: Gaps, now: datetime) -> dict[str, lis
     by_organization: dict[str, list[GapColumns]] = {}
     for gap in await session.scalars(query):
         by_organization.setdefault(gap.organization_id, []).append(gap)
-    return by_organization
+    for organization_id in sorted(by_organization):
+        await look(session, organization_id, by_organization[organization_id])
+    return len(by_organization)
 
 
 def later(gaps: list[GapColumns], at: datetime, *, tried_at: datetime | None = None) -> None:

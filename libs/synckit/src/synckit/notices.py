@@ -15,6 +15,51 @@ FAILED: Final = "failed"
 """Outcomes of a notice, as `contracts.events.webhooks_outcome_v1` documents them."""
 
 
+NOTHING_HERE: Final = "Nothing here depends on records of this kind."
+NO_ID: Final = "Its record has no number that Planning Center gives, so there is nothing to read."
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The connection as a service knows it."""
+
+    state: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What reads the changes that come without notices."""
+
+    product: str
+    """Such as `Planning Center People`."""
+    read: str
+    """Such as `sync`."""
+
+    def why_not(self, generation: int, known: Known | None) -> str | None:
+        """The sentence about a notice of a generation that the connection does not allow to be read; None if it does.
+
+        A notice of a later generation overtook the fact about its connection: with that fact a read begins, later than
+        the change.
+        """
+        if known is not None and generation > known.generation:
+            return (
+                "It came while the new connection was still being set up, so it was not read by itself. The "
+                f"{self.read} that begins with the new connection reads what has changed."
+            )
+        if known is None or known.state in {"closing", "disconnected"}:
+            return (
+                f"{self.product} is not connected, so nothing was read. The {self.read} after the next connection "
+                "reads what has changed."
+            )
+        if generation < known.generation:
+            return (
+                f"It came for an earlier connection, so nothing was read. The {self.read} that began with the present "
+                "connection reads what has changed."
+            )
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """A resource that a hint names."""

@@ -4,7 +4,6 @@ A notice is a hint to read an event again: its values are never used. Planning C
 events; those about events and their dates do not exist yet (planningcenter/developers#1376).
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from calendar_sync.domain.sentences import (
@@ -20,6 +19,7 @@ from calendar_sync.domain.sentences import (
 )
 from contracts.events.webhooks_delivery_v1 import WebhookReceived
 from synckit import notices
+from synckit.notices import NO_ID, NOTHING_HERE, Known, Reader
 
 OUTCOMES: Final = {
     **dict.fromkeys((LINKED, UPDATED_HERE, GONE, PUSHED), notices.CHANGED),
@@ -34,42 +34,13 @@ KINDS: Final = {"Event": "event", "EventInstance": "instance", "EventRequest": "
 SHOWN: Final = frozenset({"Event", "EventInstance"})
 """Types whose state a read of the event shows."""
 
-NOT_CONNECTED: Final = (
-    "Planning Center Calendar is not connected, so nothing was read. The check after the next connection reads what "
-    "has changed."
-)
-EARLIER_CONNECTION: Final = (
-    "It came for an earlier connection, so nothing was read. The check that began with the present connection reads "
-    "what has changed."
-)
-LATER_CONNECTION: Final = (
-    "It came while the new connection was still being set up, so it was not read by itself. The check that begins with "
-    "the new connection reads what has changed."
-)
-NOTHING_HERE: Final = "Nothing here depends on records of this kind."
-NO_ID: Final = "Its record has no number that Planning Center gives, so there is nothing to read."
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The connection as this service knows it."""
-
-    state: str
-    generation: int
+CHECKS: Final = Reader("Planning Center Calendar", "check")
 
 
 def why_ignored(fact: WebhookReceived, connection: Known | None) -> str | None:
-    """The sentence about a notice that needs no read, None for all others.
-
-    A notice of a later generation overtook the fact about its connection: with that fact a check begins, later than
-    the change.
-    """
-    if connection is not None and fact.generation > connection.generation:
-        return LATER_CONNECTION
-    if connection is None or connection.state in {"closing", "disconnected"}:
-        return NOT_CONNECTED
-    if fact.generation < connection.generation:
-        return EARLIER_CONNECTION
+    """The sentence about a notice that needs no read, None for all others."""
+    if sentence := CHECKS.why_not(fact.generation, connection):
+        return sentence
     if fact.resource_type not in KINDS:
         return NOTHING_HERE
     number = fact.resource_id

@@ -1,6 +1,7 @@
 """Windows in which notices of Planning Center were lost: a check reads again what may have changed in them."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,14 +24,11 @@ _NOTHING_LINKED: Final = "No event is linked to Planning Center, so nothing was 
 
 async def close_due(session: AsyncSession, now: datetime, horizon: timedelta) -> int:
     """Close gaps that were read again, and have others checked. Returns the number of organizations."""
-    due = await gaps.due(session, GAPS, now)
-    for organization_id in sorted(due):
-        await _of_organization(session, organization_id, due[organization_id], now, horizon)
-    return len(due)
+    return await gaps.look_at_due(session, GAPS, now, partial(_of_organization, now=now, horizon=horizon))
 
 
 async def _of_organization(
-    session: AsyncSession, organization_id: str, those: list[GapColumns], now: datetime, horizon: timedelta
+    session: AsyncSession, organization_id: str, those: list[GapColumns], *, now: datetime, horizon: timedelta
 ) -> None:
     known = await session.get_one(CalendarConnection, organization_id)
     owner = Owner(organization_id, known.pco_organization_id)

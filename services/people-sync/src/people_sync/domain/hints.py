@@ -31,6 +31,7 @@ from people_sync.domain.sentences import (
     UPDATED_THERE,
 )
 from synckit import notices
+from synckit.notices import NO_ID, NOTHING_HERE, Reader
 
 OUTCOMES: Final = {
     **dict.fromkeys((CREATED_HERE, UPDATED_HERE, UPDATED_BOTH, LINKED, GONE, MERGED, CONVERGED), notices.CHANGED),
@@ -51,34 +52,20 @@ CONTACTS: Final = {"Email": "email", "PhoneNumber": "phone", "Address": "address
 RESOURCES: Final = frozenset({PERSON, HOUSEHOLD, *CONTACTS})
 """Types whose state a read of the record shows."""
 
-NOT_CONNECTED: Final = (
-    "Planning Center People is not connected, so nothing was read. The sync after the next connection reads what has "
-    "changed."
-)
-EARLIER_CONNECTION: Final = (
-    "It came for an earlier connection, so nothing was read. The sync that began with the present connection reads "
-    "what has changed."
-)
-LATER_CONNECTION: Final = (
-    "It came while the new connection was still being set up, so it was not read by itself. The sync that begins with "
-    "the new connection reads what has changed."
-)
+SYNCS: Final = Reader("Planning Center People", "sync")
 FIRST_SYNC_READS: Final = (
     "Nobody is synced yet: the first sync reads everybody, and what changes meanwhile is read right after it."
 )
-NOTHING_HERE: Final = "Nothing here depends on records of this kind."
 WHOSE: Final = "It does not say whose contact this was, and the contact is not known here. The next sync finds it."
-NO_ID: Final = "Its record has no number that Planning Center gives, so there is nothing to read."
 ERASED: Final = "This person was erased here, and no sync brings them back."
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Known(notices.Known):
     """The connection as this service knows it."""
 
-    state: str
-    generation: int
     mirrored: bool
+    """Whether everybody was synced once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +77,10 @@ class Concerned:
 
 
 def why_ignored(fact: WebhookReceived, connection: Known | None) -> str | None:
-    """The sentence about a notice that needs no read, None for all others.
-
-    A notice of a later generation overtook the fact about its connection: with that fact a sync begins, later than the
-    change.
-    """
-    if connection is not None and fact.generation > connection.generation:
-        return LATER_CONNECTION
-    if connection is None or connection.state in {"closing", "disconnected"}:
-        return NOT_CONNECTED
-    if fact.generation < connection.generation:
-        return EARLIER_CONNECTION
-    if not connection.mirrored:
-        return FIRST_SYNC_READS
-    return None
+    """The sentence about a notice that needs no read, None for all others."""
+    if sentence := SYNCS.why_not(fact.generation, connection):
+        return sentence
+    return FIRST_SYNC_READS if connection is not None and not connection.mirrored else None
 
 
 def tells_of_an_end(fact: WebhookReceived) -> bool:

@@ -1,35 +1,14 @@
 """Facts of webhooks.delivery.v1: notices that a record in Planning Center may have changed."""
 
-from collections.abc import Sequence
-
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from contracts.base import Event
-from contracts.events.webhooks_delivery_v1 import WebhookReceived
-from contracts.values import PEOPLE
-from people_sync.resources import Resources
+from contracts.values import PEOPLE, PEOPLE_SYNC
 from people_sync.usecases import hints
 from people_sync.usecases.refreshes import HINTS
-from servicekit.kafka.outbox import append
-from servicekit.kafka.subscriptions import Fact, Together, subscribe
-from synckit.hints import failed
+from synckit.deliveries import subscribe_deliveries
 
-
-async def on_received(facts: Sequence[Fact[WebhookReceived]], session: AsyncSession, resources: Resources) -> None:
-    """Queue refreshes of the records that these notices name."""
-    await hints.take(session, [fact for fact in facts if fact.event.product == PEOPLE], resources.clock.now())
-
-
-async def on_rejected(event: Event | None, cause: str, session: AsyncSession, resources: Resources) -> None:
-    """Tell the delivery log that a notice could not be handled."""
-    if isinstance(event, WebhookReceived) and event.product == PEOPLE:
-        await append(session, failed(HINTS, event, cause, resources.clock.now()))
-
-
-deliveries = subscribe(
-    "webhooks.delivery.v1",
-    group="people-sync.webhooks",
-    handlers={WebhookReceived: Together(on_received)},
-    on_rejected=on_rejected,
+deliveries = subscribe_deliveries(
+    PEOPLE_SYNC,
+    PEOPLE,
+    HINTS,
+    hints.take,
     after_loss="none: the delivery log shows them as not applied; replay them there, or sync the organization",
 )

@@ -1,27 +1,7 @@
 """Facts of webhooks.subscription.v1: when Planning Center began to send notices, and when some were lost."""
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from contracts.events.webhooks_subscription_v1 import DeliveryGapFound, SubscriptionsActive
-from people_sync.resources import Resources
+from contracts.values import PEOPLE_SYNC
 from people_sync.usecases.gaps import GAPS
-from servicekit.kafka.subscriptions import subscribe
-from synckit import gaps
+from synckit.deliveries import subscribe_gaps
 
-
-async def on_gap(event: DeliveryGapFound, session: AsyncSession, resources: Resources) -> None:
-    """Note the window, to be read again."""
-    await gaps.found(session, GAPS, event, resources.clock.now())
-
-
-async def on_active(event: SubscriptionsActive, session: AsyncSession, resources: Resources) -> None:
-    """Note that changes until now came without notices."""
-    await gaps.subscribed(session, GAPS, event, resources.clock.now())
-
-
-subscriptions = subscribe(
-    "webhooks.subscription.v1",
-    group="people-sync.subscriptions",
-    handlers={DeliveryGapFound: on_gap, SubscriptionsActive: on_active},
-    after_loss="none: the next scheduled sync reads what has changed",
-)
+subscriptions = subscribe_gaps(PEOPLE_SYNC, GAPS, after_loss="none: the next scheduled sync reads what has changed")

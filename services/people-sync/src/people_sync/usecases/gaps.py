@@ -6,6 +6,7 @@ the window: a read before that may still show who was deleted in it.
 """
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from sqlalchemy import select
@@ -34,14 +35,11 @@ _FIRST: Final = "Nobody is synced yet, so nothing was missed: the first sync rea
 
 async def close_due(session: AsyncSession, now: datetime, horizon: timedelta) -> int:
     """Close gaps that were read again, and start runs for others. Returns the number of organizations."""
-    due = await gaps.due(session, GAPS, now)
-    for organization_id in sorted(due):
-        await _of_organization(session, organization_id, due[organization_id], now, horizon)
-    return len(due)
+    return await gaps.look_at_due(session, GAPS, now, partial(_of_organization, now=now, horizon=horizon))
 
 
 async def _of_organization(
-    session: AsyncSession, organization_id: str, those: list[GapColumns], now: datetime, horizon: timedelta
+    session: AsyncSession, organization_id: str, those: list[GapColumns], *, now: datetime, horizon: timedelta
 ) -> None:
     connection = await session.get_one(Connection, organization_id)
     run = await open_run(session, RUNS, organization_id)

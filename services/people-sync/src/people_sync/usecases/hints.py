@@ -1,8 +1,7 @@
 """Notices of Planning Center: each asks for a refresh of the records that it names, and is answered when that ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import or_, select
@@ -26,36 +25,24 @@ from people_sync.storage.erased import erased_there
 from people_sync.storage.tables import Connection, Link
 from people_sync.usecases.gaps import GAPS
 from people_sync.usecases.refreshes import HINTED, HINTS, REFRESHES
-from servicekit.kafka.outbox import Outgoing, append_outgoing, outgoing
+from servicekit.kafka.outbox import Outgoing, outgoing
 from servicekit.kafka.subscriptions import Fact
 from synckit import gaps, hints
 from synckit.among import among
-from synckit.refreshes import Target, request_all, wake
-
-_Facts = Sequence[Fact[WebhookReceived]]
-_WORKING: Final = "connected"
+from synckit.deliveries import Facts, held_connection, ignored, take_by_organization
+from synckit.refreshes import Target, request_all
 
 
-async def take(session: AsyncSession, facts: _Facts, now: datetime) -> None:
+async def take(session: AsyncSession, facts: Facts, now: datetime) -> None:
     """Queue refreshes for these notices, and answer those that need none."""
-    by_organization: dict[str, list[Fact[WebhookReceived]]] = {}
-    for fact in facts:
-        by_organization.setdefault(fact.event.organization_id, []).append(fact)
-    answers: list[Outgoing] = []
-    for organization_id in sorted(by_organization):
-        answers += await _of_organization(session, organization_id, by_organization[organization_id], now)
-    await append_outgoing(session, answers)
+    await take_by_organization(session, facts, now, _of_organization)
 
 
-async def _of_organization(session: AsyncSession, organization_id: str, facts: _Facts, now: datetime) -> list[Outgoing]:
-    connection = await session.get(Connection, organization_id)
-    if any(why_ignored(fact.event, _known(connection)) is None for fact in facts):
-        assert connection is not None
-        if connection.state == _WORKING:
-            await wake(session, REFRESHES, organization_id)
-        # The connection cannot end before this transaction does: its end ends all queued refreshes.
-        query = select(Connection).where(Connection.organization_id == organization_id).with_for_update(read=True)
-        connection = await session.scalar(query.execution_options(populate_existing=True))
+async def _of_organization(session: AsyncSession, organization_id: str, facts: Facts, now: datetime) -> list[Outgoing]:
+    def asks(known: Connection | None) -> bool:
+        return any(why_ignored(fact.event, _known(known)) is None for fact in facts)
+
+    connection = await held_connection(session, REFRESHES, Connection, organization_id, asks)
     known = _known(connection)
     said = {fact.headers.id: why_ignored(fact.event, known) for fact in facts}
     of_first_sync = [fact.event for fact in facts if said[fact.headers.id] == FIRST_SYNC_READS]
@@ -68,11 +55,10 @@ async def _of_organization(session: AsyncSession, organization_id: str, facts: _
         assert connection is not None
         owner = {"organization_id": organization_id, "pco_organization_id": connection.pco_organization_id}
         answers += await _request(session, owner, left, now)
-    told: list[Outgoing] = []
+    told = ignored(session, HINTS, answers, now)
     for fact, sentence in answers:
-        with fact.flow():
-            told += outgoing(session, hints.ignored(HINTS, fact.event, sentence, now))
-            if sentence == ERASED:
+        if sentence == ERASED:
+            with fact.flow():
                 told += outgoing(session, _erased_before(fact.event, now))
     return told
 
@@ -91,7 +77,7 @@ def _known(connection: Connection | None) -> Known | None:
 
 
 async def _request(
-    session: AsyncSession, owner: Mapping[str, str], facts: _Facts, now: datetime
+    session: AsyncSession, owner: Mapping[str, str], facts: Facts, now: datetime
 ) -> list[tuple[Fact[WebhookReceived], str]]:
     """Request refreshes. Gives the notices that need none, with the reason."""
     owners = await _owners(session, owner, facts)
@@ -121,7 +107,7 @@ async def _request(
     return answers
 
 
-async def _owners(session: AsyncSession, owner: Mapping[str, str], facts: _Facts) -> dict[tuple[str, str], list[str]]:
+async def _owners(session: AsyncSession, owner: Mapping[str, str], facts: Facts) -> dict[tuple[str, str], list[str]]:
     """People, by contact, of notices that do not say whose contact it was."""
     unsaid = {
         (fact.event.resource_type, fact.event.resource_id)
