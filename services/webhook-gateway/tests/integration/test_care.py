@@ -638,6 +638,57 @@ async def test_what_was_refused_for_a_while_is_a_gap(make: Any) -> None:
     assert {kind for kind, _ in await church.told()} == {"DeliveryGapFound", "SubscriptionsActive"}
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+async def test_a_refused_side_request_ends_no_verification(make: Any, status: int) -> None:
+    church = await make()
+    await church.connect()
+    await church.told()
+    church.control.add_webhook_fault({"kind": "drop"}, organization_id=church.there.id)
+    person = next(row for row in church.control.dump(church.there.id) if row.get("type") == "Person")["id"]
+    church.control.send_hints(church.there.id, UPDATED, [person], times=3)
+    await asyncio.to_thread(_until, lambda: church.control.delivery_counts(church.there.id).get("failed") == 3)
+    refused = {"kind": "respond", "status": status}
+    faults = [church.control.add_fault(refused, method="POST", path=path) for path in ("redeliver$", "rotate_secret$")]
+    await church.ask(rotate=True)
+    shown = await church.state()
+    assert shown.verified_at == church.clock.now()
+    assert {name.state for name in shown.names} == {"active"}
+    assert {name.refusal for name in shown.names} == {care.ROTATION_REFUSED}
+    (gap,) = await church.rows(DeliveryGap)
+    assert (gap.version, gap.redelivered) == (2, 0)
+    assert [kind for kind, _ in await church.told()] == ["DeliveryGapFound"]
+    for fault in faults:
+        church.control.remove_fault(fault)
+    church.control.add_fault(refused, method="GET", path="/events$")
+    church.clock.advance(86_400)
+    await church.ask(rotate=True)
+    shown = await church.state()
+    assert shown.verified_at == church.clock.now()
+    assert {name.refusal for name in shown.names} == {None}
+    await church.assert_in_place()
+
+
+async def test_a_lost_subscription_is_not_told_as_active(make: Any) -> None:
+    church = await make()
+    await church.connect()
+    connected = church.clock.now()
+    await _silently(church, "gone")
+    fault = church.control.add_fault({"kind": "respond", "status": 503}, method="POST", path="webhook_subscriptions$")
+    await church.ask()
+    shown = await church.state()
+    (lost,) = [name for name in shown.names if name.name == UPDATED]
+    assert (shown.state, lost.state, lost.since) == ("partly", "waiting", None)
+    assert "except for 1 of 16 kinds of change" in shown.sentence
+    church.control.remove_fault(fault)
+    church.clock.advance(3_600)
+    await church.ask()
+    (mended,) = [name for name in (await church.state()).names if name.name == UPDATED]
+    assert mended.state == "active"
+    assert mended.since is not None
+    assert mended.since > connected + timedelta(hours=1)
+    await church.assert_in_place()
+
+
 async def test_a_duplicate_that_is_not_shown_is_refused_in_words(make: Any) -> None:
     church = await make()
     church.control.add_fault({"kind": "respond", "status": 409}, method="POST", path="webhook_subscriptions$", times=3)
@@ -724,9 +775,13 @@ async def test_a_disconnect_while_planning_center_is_away(make: Any) -> None:
     await church.work()
     assert await church.told() == []
     church.control.remove_fault(fault)
+    church.control.add_fault({"kind": "reset", "when": "after"}, method="DELETE", nth=2)
+    await church.work()
+    assert await church.told() == []
     await church.work()
     assert church.listed() == []
-    assert [kind for kind, _ in await church.told()] == ["SubscriptionsRemoved"]
+    ((kind, body),) = await church.told()
+    assert (kind, body["removed"], body["left_behind"]) == ("SubscriptionsRemoved", len(ALL), [])
 
 
 async def test_auth_service_gave_up_waiting(make: Any) -> None:

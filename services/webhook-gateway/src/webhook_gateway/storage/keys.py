@@ -72,6 +72,11 @@ async def find(session: AsyncSession, hashed: bytes) -> Key | None:
     )
 
 
+async def hashes(session: AsyncSession) -> frozenset[bytes]:
+    """All keys' hashes."""
+    return frozenset(await session.scalars(select(WebhookKey.key_hash)))
+
+
 def _secrets(subscription: WebhookSubscription) -> list[SealedSecret]:
     found = []
     if subscription.sealed_secret is not None:

@@ -95,7 +95,7 @@ class WebhookSubscription(Base):
     """The secret before a rotation, valid until `previous_until`."""
     previous_until: Mapped[datetime | None]
     refusal: Mapped[str | None]
-    """Planning Center's refusal as a sentence, of a subscription in the state `refused`."""
+    """Planning Center's refusal as a sentence: of the subscription, or of a new secret for an active one."""
     active_since: Mapped[datetime | None]
     changed_at: Mapped[datetime]
 

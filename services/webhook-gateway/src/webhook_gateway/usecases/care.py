@@ -24,7 +24,6 @@ from pco_client.errors import (
     LeaseUnavailable,
     NotFound,
     PlanningCenterError,
-    Rejected,
     Unauthorized,
     Unavailable,
 )
@@ -39,7 +38,6 @@ from webhook_gateway.domain.subscriptions import (
     Create,
     Forget,
     Here,
-    Loss,
     Reactivate,
     Remove,
     Renew,
@@ -76,6 +74,12 @@ _REMOVAL_AGAIN: Final = timedelta(seconds=5)
 """auth-service waits a minute for the removal."""
 NOT_AGREED: Final = "Planning Center had not agreed to send some messages for a while."
 """The cause of a gap of subscriptions that were refused, or not made, since an earlier verification."""
+ROTATION_REFUSED: Final = (
+    "Planning Center gave no new secret for these messages. The present one stays in use; ask again, or disconnect and "
+    "connect once more."
+)
+_PASSING: Final = (Unavailable, LeaseUnavailable, Unauthorized)
+"""Errors that say nothing about one subscription or delivery. Any other one concerns it alone, and ends nothing."""
 _LOOKS: Final = 3
 """Looks at the vendor's list in one verification, while somebody else changes it."""
 
@@ -151,7 +155,6 @@ class _Care:
 
     async def _verified(self, there: Subscriptions, began: datetime) -> None:
         address = self._address()
-        lost_any = False
         for look in range(1, _LOOKS + 1):
             try:
                 try:
@@ -166,14 +169,14 @@ class _Care:
                     return
                 wanted = wanted_names(self.connection.product, offered)
                 found = await self._sorted(listed, address)
-                lost, steps = await self._prepared(found, wanted)
-                lost_any = lost_any or bool(lost)
+                steps = await self._prepared(found, wanted)
+                last_look = look == _LOOKS
                 for step in steps:
-                    await self._take(step, there, address, last_look=look == _LOOKS)
-                await self._rotate(there)
-                looked = lost_any or await self._failures_are_due()
+                    await self._take(step, there, address, last_look=last_look)
+                await self._rotate(there, last_look=last_look)
+                looked = await self._failures_are_due()
                 if looked:
-                    await self._failures(there)
+                    await self._failures(there, last_look=last_look)
             except _LookAgain:
                 continue
             await self._end_verified(began, looked=looked)
@@ -187,8 +190,8 @@ class _Care:
             found = await stored.living(session, set(keys.values()), own.organization_id, own.product, own.generation)
         return sort(listed, address, base, {url for url, hashed in keys.items() if hashed in found})
 
-    async def _prepared(self, found: Sorted, wanted: Collection[str]) -> tuple[list[Loss], list[Step]]:
-        """What to do. Stores the rows of what will be made, and the gap of what was lost, before anything is mended."""
+    async def _prepared(self, found: Sorted, wanted: Collection[str]) -> list[Step]:
+        """What to do. Stores what will be made, and what was lost with its gap, before anything is mended."""
         now = self.resources.clock.now()
         async with self._transaction() as (session, connection, key):
             rows = await stored.rows_of(session, key.id)
@@ -202,8 +205,12 @@ class _Care:
             if lost:
                 since = await self._since(session, key, [loss.name for loss in lost])
                 await gaps.found(session, connection, since, cause_of(lost, 0), now)
+                key.failures_seen_at = None  # what failed with a subscription is sent again once that is mended
+                for loss in lost:
+                    row = rows[loss.name]
+                    row.state, row.active_since, row.changed_at = "wanted", None, now
                 log.warning("subscriptions were lost", product=key.product, names=[loss.name for loss in lost])
-        return lost, steps
+        return steps
 
     async def _since(self, session: AsyncSession, key: WebhookKey, names: Collection[str]) -> datetime:
         """The beginning of a gap: each name's last sign of life is its last delivery, or the last verification."""
@@ -244,8 +251,8 @@ class _Care:
             if not isinstance(step, Remove):
                 await self._store(step.name, state="refused", refused=sentence)
 
-    async def _rotate(self, there: Subscriptions) -> None:
-        """Give a new secret to those whose secret is older than the administrator's wish."""
+    async def _rotate(self, there: Subscriptions, *, last_look: bool) -> None:
+        """Give a new secret to those whose secret is older than the administrator's wish. A refusal ends the wish."""
         async with self._transaction() as (session, _, key):
             asked = key.rotate_asked_at
             rows = (await stored.rows_of(session, key.id)).values()
@@ -257,9 +264,16 @@ class _Care:
         for name, pco_id in due:
             await self._still_the_same()
             try:
-                await self._store(name, secret=await there.rotate(pco_id))
-            except NotFound as error:
-                raise _LookAgain from error
+                secret = await there.rotate(pco_id)
+            except _PASSING:
+                raise
+            except PlanningCenterError as error:
+                if isinstance(error, NotFound) and not last_look:
+                    raise _LookAgain from error
+                log.warning("no new secret", name=name, error=str(error))
+                await self._store(name, state="active", refused=ROTATION_REFUSED)
+            else:
+                await self._store(name, state="active", secret=secret)
         if asked:
             async with self._transaction() as (session, _, key):
                 if key.rotate_asked_at == asked:
@@ -270,7 +284,7 @@ class _Care:
             now = self.resources.clock.now()
             return key.failures_seen_at is None or now - key.failures_seen_at >= FAILURES_EVERY
 
-    async def _failures(self, there: Subscriptions) -> None:
+    async def _failures(self, there: Subscriptions, *, last_look: bool) -> None:
         """Have deliveries sent again that the vendor has given up, and note their window."""
         async with self._transaction() as (session, _, key):
             rows = (await stored.rows_of(session, key.id)).values()
@@ -279,8 +293,12 @@ class _Care:
         for pco_id in ids:
             try:
                 failed += await there.failed(pco_id, MOST_FAILURES)
-            except NotFound as error:
-                raise _LookAgain from error
+            except _PASSING:
+                raise
+            except PlanningCenterError as error:
+                if isinstance(error, NotFound) and not last_look:
+                    raise _LookAgain from error
+                log.warning("failed deliveries cannot be listed", subscription=pco_id, error=str(error))
         if not failed:
             return
         now = self.resources.clock.now()
@@ -297,7 +315,9 @@ class _Care:
                 await self._still_the_same()
                 try:
                     await there.redeliver(one)
-                except (NotFound, Rejected, Conflict) as error:
+                except _PASSING:
+                    raise
+                except PlanningCenterError as error:
                     log.info("not delivered again", error=str(error))  # the owner reads the window anyway
                 else:
                     count += 1
@@ -362,7 +382,7 @@ class _Care:
             async with self.job.transaction() as session:
                 await self._held(session)
                 until = self.resources.clock.now() + _REMOVAL_AGAIN
-                await self.job.wait(session, {}, until=until)
+                await self.job.wait(session, self.job.data or {}, until=until)
             return
         except (NotConnected, PlanningCenterError, InvalidToken) as error:
             # The grant is dead, or does not cover it: no repetition helps. Retired addresses answer 410, which makes
@@ -385,7 +405,12 @@ class _Care:
         ours = {one.id: one for one in (*found.own, *found.stale)} | {
             one.id: one for one in listed if one.url in addresses
         }
-        removed, left = 0, set()
+        # What an earlier try deleted is no longer listed, and counts too, even if its answer was lost.
+        known = {*(self.job.data or {}).get("known", ()), *ours}
+        async with self.job.transaction() as session:
+            await self._held(session)
+            await self.job.checkpoint(session, {"known": sorted(known)})
+        left = {}
         for one in ours.values():
             await self._still_the_same()
             try:
@@ -394,15 +419,13 @@ class _Care:
                 raise
             except PlanningCenterError as error:
                 log.warning("subscription left behind", name=one.name, error=str(error))
-                left.add(one.name)
-            else:
-                removed += 1
-        return removed, left
+                left[one.id] = one.name
+        return len(known - left.keys()), set(left.values())
 
     async def _names(self, key: WebhookKey) -> list[str]:
         async with self.job.sessions() as session:
             rows = await stored.rows_of(session, key.id)
-        return [row.name for row in rows.values() if row.pco_id and row.state in {"active", "refused"}]
+        return [row.name for row in rows.values() if row.pco_id and row.state != "removed"]
 
     # -- both ------------------------------------------------------------------------------------------------------
 
@@ -469,7 +492,7 @@ class _Care:
         async with self._transaction() as (session, connection, key):
             row = (await stored.rows_of(session, key.id))[name]
             late = key.verified_at is not None and row.changed_at < now - _SOON
-            if late and state == "active" and row.state in {"refused", "wanted"}:
+            if late and state == "active" and row.state in {"refused", "wanted", "removed"}:
                 await gaps.found(session, connection, row.changed_at, NOT_AGREED, now)
             if secret is not None and secret != self._here(row).secret:
                 if row.sealed_secret is not None and pco_id in {None, row.pco_id}:
