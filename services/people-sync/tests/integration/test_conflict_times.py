@@ -165,3 +165,26 @@ async def test_a_stale_read_changes_no_time(staging: Staging) -> None:
         site.control.change_settings(lists_lag_ms=12_000, singles_lag_ms=12_000)
         await site.sync()
         assert await times_of(stage, site) == before
+
+
+async def test_a_read_that_shows_an_earlier_state_is_not_taken_over(staging: Staging) -> None:
+    async with staging("earlier", PCO_STALENESS_HORIZON_SECONDS=15) as stage:
+        site = await stage.site()
+        site.horizon_seconds = 15
+        lags = {"singles_lag_ms": 0, "lists_lag_ms": 0, "filters_lag_ms": 0, "lag_past_ms": 60_000}
+        site.control.change_settings(background_edits_per_second=0, **lags)
+        await site.sync()
+        bea = await site.member("Bea")
+        site.edit("Bea", last_name="Newer")
+        site.edit_contact("Bruno", "PhoneNumber", number="(212) 555-0160")
+        await site.sync()
+        bruno = await site.member("Bruno")
+        assert "0160" in bruno["phone"]
+        site.control.change_settings(lists_lag_ms=12_000, singles_lag_ms=12_000, filters_lag_ms=12_000)
+        assert "updated_here" not in (await site.sync("full"))["counts"]
+        await site.call("POST", f"/members/{bea['id']}/sync")
+        await site.looked_at()
+        assert (await site.member("Bea"))["last_name"] == "Newer"
+        assert (await site.member("Bruno"))["version"] == bruno["version"]
+        changes = "SELECT count(*) FROM effect WHERE organization_id = $1 AND field IN ('last_name', 'phone')"
+        assert await site.database.value(changes, site.organization_id) == 2

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -47,6 +47,7 @@ from servicekit.kafka.outbox import append
 from servicekit.testing import KeyRing, eventually
 from servicekit.testing.databases import Database
 from servicekit.testing.facts import publish
+from synckit.staleness import Reading
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -650,7 +651,7 @@ async def test_the_erasure_covers_every_table(church: Any, database: str, keys: 
     async with church.app.state.runtime.sessions.begin() as session:
         rows = [remote.row_of(owner, "member", one) for one in (made, again)]
         rows += [remote.row_of(owner, "family", one) for one in homes]
-        await remote.put(session, owner, rows, datetime.now(UTC), None)
+        await remote.put(session, owner, rows, Reading(datetime.now(UTC), timedelta()), None)
     assert [one.pco_id for one in await church.rows(Remote)] == ["601"]
     assert await found(ours, ZELDAS) == {}
     assert {one.pco_id for one in await church.rows(Erased) if one.kind == "member"} == {"501", "503", "504", "506"}

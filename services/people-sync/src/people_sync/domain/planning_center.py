@@ -85,6 +85,12 @@ class RemotePerson:
         }
 
     @property
+    def times(self) -> dict[str, str]:
+        """`updated_at` of the person (`RECORD`) and of each contact, by its id."""
+        ids = {RECORD: RECORD} | {name: f"{name}:{contact}" for name, contact in self.contacts.items()}
+        return {ids[name]: at for name, at in _times_to_json(self.updated_at).items() if name in ids}
+
+    @property
     def hash(self) -> bytes:
         """A hash, equal for equal content including the fields of matching; households are compared separately.
 
@@ -115,6 +121,11 @@ class RemoteHousehold:
             "primary_contact_id": self.primary_contact_id,
             "updated_at": _times_to_json(self.updated_at),
         }
+
+    @property
+    def times(self) -> dict[str, str]:
+        """`updated_at` by `RECORD`."""
+        return _times_to_json(self.updated_at)
 
     @property
     def hash(self) -> bytes:

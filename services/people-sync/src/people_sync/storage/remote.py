@@ -40,6 +40,7 @@ from people_sync.storage.erased import to_be_stored
 from people_sync.storage.sync_tables import Remote, Shown, Sighting
 from people_sync.storage.tables import Link
 from synckit.among import among
+from synckit.staleness import Reading
 
 Owner = Mapping[str, str]
 """`organization_id` and `pco_organization_id`."""
@@ -66,7 +67,7 @@ def row_of(
         said = {"name": one.name, "sentence": one.sentence, "why": one.why, "person": known}
         row = _row(kind, one.pco_id, None, None, None) | {"unread": said}
         return row | _found_by(owner, one.person) if one.person else row
-    row = _row(kind, one.pco_id, one.to_json(), one.hash, fingerprint)
+    row = _row(kind, one.pco_id, one.to_json(), one.hash, fingerprint) | {"times": one.times}
     return row | _found_by(owner, one) if isinstance(one, RemotePerson) else row
 
 
@@ -89,6 +90,7 @@ def _row(
         "name_keys": (),
         "keys": (),
         "login": None,
+        "times": None,
         "unread": None,
     }
 
@@ -113,21 +115,36 @@ def lookup_key(owner: Owner, what: str, value: str) -> int:
 
 _PUT: Final = text(
     """
+    WITH page AS (
+        SELECT * FROM jsonb_to_recordset(:rows) AS page (
+            kind text, pco_id text, snapshot jsonb, remote_hash bytea, fingerprint bytea, email_keys text[],
+            name_keys text[], keys bigint[], login boolean, times jsonb, unread jsonb
+        )
+    ),
+    earlier AS (
+        UPDATE remote SET again = true, run_id = coalesce(:run_id, remote.run_id)
+        FROM page
+        WHERE remote.organization_id = :organization_id AND remote.pco_organization_id = :pco_organization_id
+            AND remote.kind = page.kind AND remote.pco_id = page.pco_id
+            AND remote.read_at > :conclusive AND EXISTS (
+                SELECT FROM jsonb_each_text(remote.times) AS known JOIN jsonb_each_text(page.times) AS shown USING (key)
+                WHERE shown.value::timestamptz < known.value::timestamptz
+            )
+        RETURNING page.kind, page.pco_id
+    )
     INSERT INTO remote AS known (
         organization_id, pco_organization_id, kind, pco_id, snapshot, remote_hash, fingerprint, email_keys, name_keys,
-        keys, login, read_at, again, unread, run_id
+        keys, login, times, read_at, again, unread, run_id
     )
     SELECT :organization_id, :pco_organization_id, kind, pco_id, snapshot, remote_hash, fingerprint, email_keys,
-        name_keys, keys, login, :read_at, snapshot IS NULL, unread, :run_id
-    FROM jsonb_to_recordset(:rows) AS page (
-        kind text, pco_id text, snapshot jsonb, remote_hash bytea, fingerprint bytea, email_keys text[],
-        name_keys text[], keys bigint[], login boolean, unread jsonb
-    )
+        name_keys, keys, login, times, :read_at, snapshot IS NULL, unread, :run_id
+    FROM page WHERE (kind, pco_id) NOT IN (SELECT kind, pco_id FROM earlier)
     ON CONFLICT (organization_id, pco_organization_id, kind, pco_id) DO UPDATE SET
         snapshot = coalesce(excluded.snapshot, known.snapshot),
         remote_hash = coalesce(excluded.remote_hash, known.remote_hash),
         fingerprint = excluded.fingerprint,
         login = coalesce(excluded.login, known.login),
+        times = coalesce(excluded.times, known.times),
         email_keys = CASE WHEN excluded.snapshot IS NULL
             THEN ARRAY(SELECT unnest(known.email_keys) UNION SELECT unnest(excluded.email_keys))
             ELSE excluded.email_keys END,
@@ -142,21 +159,27 @@ _PUT: Final = text(
     WHERE known.read_at <= excluded.read_at
     """
 ).bindparams(
-    bindparam("run_id", type_=Uuid), bindparam("rows", type_=JSONB), bindparam("read_at", type_=DateTime(timezone=True))
+    bindparam("run_id", type_=Uuid),
+    bindparam("rows", type_=JSONB),
+    bindparam("read_at", type_=DateTime(timezone=True)),
+    bindparam("conclusive", type_=DateTime(timezone=True)),
 )
-"""Stores a page in one statement, since a statement per row costs more than the read. The last read wins."""
+"""Stores a page in one statement, since a statement per row costs more than the read. The last read wins, unless it
+shows an earlier state: by Planning Center's own times, and within the horizon of the read before.
+"""
 
 
 async def put(
-    session: AsyncSession, owner: Owner, rows: list[dict[str, Any]], read_at: datetime, run_id: UUID | None
+    session: AsyncSession, owner: Owner, rows: list[dict[str, Any]], reading: Reading, run_id: UUID | None
 ) -> None:
-    """Store records read at `read_at`. `run_id`: the run that must process them.
+    """Store records of a read. `run_id`: the run that must process them.
 
-    An incomplete read keeps the former values and marks the record for another read; lookups find the record by either
-    read. Erased people are not stored.
+    An incomplete read, and one that shows an earlier state than the read before, keeps the former values and marks the
+    record for another read; lookups find the record by either read. Erased people are not stored.
     """
     if rows := await to_be_stored(session, owner, rows):
-        await session.execute(_PUT, {**owner, "run_id": run_id, "read_at": read_at, "rows": rows})
+        at = {"read_at": reading.read_at, "conclusive": reading.read_at - reading.horizon}
+        await session.execute(_PUT, {**owner, "run_id": run_id, "rows": rows, **at})
 
 
 async def met(session: AsyncSession, run_id: UUID, kind: str, pco_ids: Collection[str]) -> None:

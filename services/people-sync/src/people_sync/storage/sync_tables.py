@@ -76,6 +76,8 @@ class Remote(Base):
     """`storage.remote.lookup_key` of both."""
     read_at: Mapped[datetime]
     """When this content was first read; an unchanged record is not written again."""
+    times: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """Planning Center's `updated_at` of the record and of its contacts, of the last complete read."""
     unread: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     """Why the last read was incomplete, as `name`, `sentence` and `why` (`domain.planning_center.Unread`); and
     `person`, a partial snapshot."""

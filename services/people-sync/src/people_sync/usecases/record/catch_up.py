@@ -35,7 +35,7 @@ async def catch_up(writer: Writer, since: datetime | None) -> None:
             known = await linked_records(session, writer.owner, [row.id for row in page.rows])
             strangers = [person_of(row, page.included) for row in page.rows if row.id not in known]
             rows = [remote.row_of(writer.owner, MEMBER, one) for one in strangers]
-            await remote.put(session, writer.owner, rows, asked_at, None)
+            await remote.put(session, writer.owner, rows, writer.reading(asked_at), None)
             await remote.met(session, writer.cause.id, MEMBER, [one.pco_id for one in strangers])
         for one in strangers:
             if isinstance(one, Unread) and one.why == "incomplete":

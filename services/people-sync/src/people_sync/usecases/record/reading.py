@@ -65,6 +65,6 @@ async def store(session: AsyncSession, writer: Writer, found: Read, *, run_id: U
     one: RemotePerson | RemoteHousehold | Unread
     one = household_of(document.data) if found.kind == FAMILY else person_of(document.data, document.included)
     row = remote.row_of(writer.owner, found.kind, one)
-    await remote.put(session, writer.owner, [row], found.read_at, run_id)
+    await remote.put(session, writer.owner, [row], writer.reading(found.read_at), run_id)
     await remote.met(session, writer.cause.id, found.kind, [found.pco_id])
     return one if isinstance(one, Unread) else None

@@ -339,7 +339,7 @@ async def read_person(context: RunContext, pco_id: str, *, again: bool = False) 
         await note_whether_there(session, context, MEMBER, pco_id, there=True)
         households = _households(found.document.included)
         rows = [remote.row_of(context.owner, FAMILY, one) for one in households]
-        await remote.put(session, context.owner, rows, found.read_at, context.run_id)
+        await remote.put(session, context.owner, rows, context.reading(found.read_at), context.run_id)
         await remote.met(session, context.run_id, FAMILY, [one.pco_id for one in households])
 
 
@@ -378,7 +378,7 @@ async def _put_pages(context: RunContext, pages: Sequence[WalkedPage], read_at: 
             apart = await not_as_here(session, context.owner, context.country, unmoved)
             rows = [remote.row_of(context.owner, key[0], unmoved[key], fingerprint_of(*came[key])) for key in apart]
             changed = sorted(changed + rows, key=itemgetter("kind", "pco_id"))
-        await remote.put(session, context.owner, changed, read_at, context.run_id)
+        await remote.put(session, context.owner, changed, context.reading(read_at), context.run_id)
         await remote.note_same(session, context.owner, same)
         for kind in (MEMBER, FAMILY):
             await remote.met(session, context.run_id, kind, ids[kind])

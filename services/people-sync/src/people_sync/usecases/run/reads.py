@@ -52,7 +52,7 @@ async def _list(context: RunContext, kind: str, pco_id: str, refused: PartRefuse
                 name = (await session.get_one(Family, record_id)).name
         # Makes the next run read the record again, edited there or not.
         unread = remote.row_of(context.owner, kind, Unread(pco_id, "unreadable", str(refused), name, person))
-        await remote.put(session, context.owner, [unread], context.now(), context.run_id)
+        await remote.put(session, context.owner, [unread], context.reading(context.now()), context.run_id)
         # A refusal does not say that the record is gone.
         await note_whether_there(session, context, kind, pco_id, there=True)
         plan = Planned(kind, name, REJECTED, record_id, pco_id, cause=refused.cause, sentence=str(refused))
