@@ -19,7 +19,7 @@ from servicekit.kafka.outbox import append_all
 from synckit.connections import ConnectionColumns
 
 DUE_AT_ONCE: Final = 20
-"""Organizations of one transaction."""
+"""Gaps of one transaction."""
 SUBSCRIBED: Final = "subscribed"
 FIRST_SYNC: Final = "first sync"
 FIRST_SYNC_GONE: Final = "first sync, gone"
@@ -121,7 +121,7 @@ Look: TypeAlias = Callable[[AsyncSession, str, list[GapColumns]], Awaitable[None
 async def look_at_due(session: AsyncSession, gaps: Gaps, now: datetime, look: Look) -> int:
     """Look at open gaps, organization by organization: of connected ones only, `DUE_AT_ONCE` gaps at most.
 
-    Returns the number of organizations.
+    Returns the number of gaps.
     """
     rows, connections = gaps.rows, gaps.connections
     query = (
@@ -137,7 +137,7 @@ async def look_at_due(session: AsyncSession, gaps: Gaps, now: datetime, look: Lo
         by_organization.setdefault(gap.organization_id, []).append(gap)
     for organization_id in sorted(by_organization):
         await look(session, organization_id, by_organization[organization_id])
-    return len(by_organization)
+    return sum(map(len, by_organization.values()))
 
 
 def later(gaps: list[GapColumns], at: datetime, *, tried_at: datetime | None = None) -> None:

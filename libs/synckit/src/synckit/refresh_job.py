@@ -46,6 +46,8 @@ class Again:
     """Whether this postponement counts towards the limit of tries."""
     so_far: str | None = None
     """The outcome of the part already done."""
+    firm: bool = False
+    """Whether a request that came meanwhile waits as long. Otherwise it is carried out at once."""
 
 
 Settle: TypeAlias = Callable[[], Awaitable[Done | None]]
@@ -201,7 +203,7 @@ async def _one(worker: _Worker, row: RefreshColumns) -> None:
         # Only this record may be affected, so the others go first next time.
         log.warning("Planning Center away", refresh=str(row.id), exc_info=error)
         until = worker.clock.now() + (worker.work.horizon if error.outcome_unknown else _AWAY)
-        await _store(worker, row, Again(until))
+        await _store(worker, row, Again(until, firm=True))
         if not error.outcome_unknown:
             raise
     else:
@@ -219,10 +221,11 @@ async def _store(worker: _Worker, row: RefreshColumns, end: Done | Again) -> Non
         async def settle() -> Done | None:
             nonlocal ended
             found = await session.get_one(worker.refreshes.rows, row.id, with_for_update=True)
+            asked_meanwhile = found.requested_at != row.requested_at
             if isinstance(end, Again):
-                _wait(found, end)
+                _wait(found, end, asked_meanwhile=asked_meanwhile and not end.firm)
                 return None
-            if found.requested_at != row.requested_at:
+            if asked_meanwhile:
                 # An edit since the request may not be included in this sync.
                 _ask_again(found, end, worker.clock.now())
                 return None
@@ -238,10 +241,11 @@ async def _store(worker: _Worker, row: RefreshColumns, end: Done | Again) -> Non
             left = await hints.answer(session, worker.refreshes, ended, worker.clock.now())
 
 
-def _wait(row: RefreshColumns, again: Again) -> None:
-    row.not_before, row.sentence = again.until, again.sentence
-    row.tries += again.counts
+def _wait(row: RefreshColumns, again: Again, *, asked_meanwhile: bool) -> None:
     row.outcome = again.so_far or row.outcome
+    if not asked_meanwhile:
+        row.not_before, row.sentence = again.until, again.sentence
+        row.tries += again.counts
 
 
 def _ask_again(row: RefreshColumns, done: Done, now: datetime) -> None:

@@ -24,6 +24,8 @@ class SyncSettings(ServiceSettings):
     """How long a silent worker keeps its run before another may take it. Longer than a request may take."""
     runs_at_once: int = Field(default=4, ge=1)
     """Runs of different organizations that one process executes at the same time."""
+    refreshes_at_once: int = Field(default=8, ge=1)
+    """Organizations whose single records one process syncs at a time: by notices, or for somebody at a screen."""
     change_kept_days: int = Field(default=90, ge=31)
     """How long a sync's lists, record by record, can be read. Its numbers and every record's history stay longer."""
     run_kept_days: int = Field(default=400, ge=31)
@@ -32,6 +34,10 @@ class SyncSettings(ServiceSettings):
     def worker(self, kind: str, run: Run, *, urgent_slots: int = 0) -> JobWorker:
         """A worker of a sync's jobs. urgent_slots: more places, for those that a person waits for."""
         return JobWorker(kind, run, self.runs_at_once, urgent_slots, self.job_lease_seconds)
+
+    def refresh_worker(self, kind: str, run: Run) -> JobWorker:
+        """A worker of jobs that sync single records. They take short turns, since every one has somebody waiting."""
+        return JobWorker(kind, run, self.refreshes_at_once, 2, self.job_lease_seconds, turn_seconds=5.0)
 
     @property
     def horizon(self) -> timedelta:

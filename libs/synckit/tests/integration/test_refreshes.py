@@ -309,6 +309,22 @@ async def test_a_request_during_a_sync_causes_another_sync(shop: Shop) -> None:
     assert shop.stored == [None, EQUAL], "the first look did not end it"
 
 
+async def test_a_request_during_a_sync_that_is_postponed_is_carried_out_at_once(shop: Shop) -> None:
+    widget = uuid4()
+    shop.ends[widget] = [Again(shop.clock.now() + HORIZON, "We look again.", so_far="changed")]
+    shop.gate.clear()
+    await shop.ask(widget)
+    working = asyncio.create_task(shop.work())
+    await eventually(lambda: shop.busy)
+    shop.clock.advance(1)
+    await shop.ask(widget, urgent=True)
+    shop.gate.set()
+    await working
+    row = await shop.row(widget)
+    assert shop.looked_at == [widget, widget]
+    assert (row.state, row.outcome) == ("done", "unchanged")
+
+
 async def test_planning_center_goes_away_and_comes_back(shop: Shop) -> None:
     first, second = uuid4(), uuid4()
     shop.ends[first] = [away()]

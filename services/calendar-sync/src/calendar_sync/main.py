@@ -26,7 +26,7 @@ def workers(service: Settings) -> list[JobWorker]:
     """Syncs of all events, of single ones, and checks. A person waits at a screen for the first two."""
     return [
         service.worker(RUNS.job, carry_out, urgent_slots=1),
-        service.worker(REFRESHES.job, work_off, urgent_slots=1),
+        service.refresh_worker(REFRESHES.job, work_off),
         service.worker(polling.KIND, polling.poll),
     ]
 

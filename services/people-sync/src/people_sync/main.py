@@ -69,7 +69,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
         subscribers=[connections, resolutions, deliveries, subscriptions],
         workers=[
             service.worker(RUNS.job, carry_out, urgent_slots=1),
-            service.worker(REFRESHES.job, work_off, urgent_slots=1),
+            service.refresh_worker(REFRESHES.job, work_off),
             service.worker(held_bulk.KIND, held_bulk.carry_out),
         ],
         loops=[

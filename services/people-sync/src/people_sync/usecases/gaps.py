@@ -34,7 +34,7 @@ _FIRST: Final = "Nobody is synced yet, so nothing was missed: the first sync rea
 
 
 async def close_due(session: AsyncSession, now: datetime, horizon: timedelta) -> int:
-    """Close gaps that were read again, and start runs for others. Returns the number of organizations."""
+    """Close gaps that were read again, and start runs for others. Returns the number of gaps."""
     return await gaps.look_at_due(session, GAPS, now, partial(_of_organization, now=now, horizon=horizon))
 
 
@@ -63,7 +63,8 @@ async def _of_organization(
         kind = "full" if any(_reads_everybody(gap) for gap in untried) else "incremental"
         await runs.start(session, organization_id, kind, NOTICES)
         gaps.later(untried, now + _SOON, tried_at=now)
-    gaps.later(left, now + _SOON)
+    for gap in left:
+        gaps.later([gap], max(now + _SOON, _shown(gap, horizon)))
 
 
 def _next_try(gap: GapColumns, tried_at: datetime) -> datetime:

@@ -116,7 +116,10 @@ async def _owners(session: AsyncSession, owner: Mapping[str, str], facts: Facts)
     }
     if not unsaid:
         return {}
-    known = [Link.contacts[CONTACTS[type_]].astext == id_ for type_, id_ in sorted(unsaid)]
+    ids: dict[str, set[str]] = {}
+    for type_, id_ in unsaid:
+        ids.setdefault(type_, set()).add(id_)
+    known = [among(Link.contacts[CONTACTS[type_]].astext, those) for type_, those in ids.items()]
     found: dict[tuple[str, str], list[str]] = {}
     for link in await session.scalars(select(Link).filter_by(**owner, kind=MEMBER).where(or_(*known))):
         for type_, name in CONTACTS.items():
