@@ -90,6 +90,29 @@ async def test_a_gap_that_grew_before_it_was_read_again(
     assert (await told(care, name))["version"] == 4, "that of the gap as it is now, which alone closes it"
 
 
+async def test_no_run_begins_for_a_gap_after_somebody_stopped_one(
+    stage: Stage, site: Site, quiet: None, care: AIOKafkaConsumer
+) -> None:
+    await site.sync()
+    hold = site.fault({"kind": "hold", "when": "before"}, path="^/people/v2/", times=1)
+    run_id = await site.start()
+    await eventually(lambda: site.control.fault(hold)["holding"])
+    await site.call("POST", f"/runs/{run_id}/stop")
+    site.control.release(hold)
+    await site.until(run_id, "stopped")
+    name = f"gap of {site.organization_id}"
+    await publish(stage.kafka, gap(site, name), WEBHOOK_GATEWAY)
+
+    async def looked_at() -> bool:
+        query = "SELECT look_at > noted_at + interval '7 s' FROM gap WHERE organization_id = $1"
+        return bool(await site.database.value(query, site.organization_id))
+
+    await eventually(looked_at, within=30)
+    assert len(await runs(site)) == 2
+    run = await site.sync()
+    assert (await told(care, name))["run_id"] == run["id"]
+
+
 async def test_before_anybody_is_synced_nothing_was_missed(stage: Stage, care: AIOKafkaConsumer) -> None:
     site = await stage.site()
     await publish(stage.kafka, gap(site, f"gap of {site.organization_id}"), WEBHOOK_GATEWAY)

@@ -14,28 +14,30 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from fastapi import FastAPI
 from prometheus_client import generate_latest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from contracts.events.webhooks_care_v1 import GapReconciled, PersonErased
 from contracts.events.webhooks_delivery_v1 import WebhookReceived
 from contracts.events.webhooks_outcome_v1 import WebhookApplied
 from contracts.values import PEOPLE_SYNC
 from servicekit.ids import uuid7
+from servicekit.kafka.outbox import _RELAY_LOCK
 from servicekit.telemetry import REGISTRY
 from servicekit.testing import eventually, serve
 from servicekit.testing.facts import send
 from webhook_gateway.storage.tables import Delivery, DeliveryGap, PayloadView, RefusedCall, WebhookBody, WebhookKey
-from webhook_gateway.usecases import outcomes, replay, retention
+from webhook_gateway.usecases import outcomes, payloads, replay, retention
 from webhook_gateway.usecases.figures import measure
 
 ADULT = {"first_name": "Mira", "last_name": "Xenakis", "child": False, "birthdate": "1980-02-03", "medical_notes": None}
 UPDATED = "people.v2.events.person.updated"
+HOUSEHOLD = "people.v2.events.household.updated"
 
 
-def message(resource: dict[str, Any], name: str = UPDATED) -> bytes:
-    """A body as Planning Center sends it."""
-    payload = json.dumps({"data": resource, "included": [], "meta": {"parent": {"type": "Organization", "id": "77"}}})
-    attributes = {"name": name, "attempt": 1, "payload": payload}
+def message(resource: dict[str, Any], name: str = UPDATED, *, as_text: bool = True) -> bytes:
+    """A body as Planning Center sends it. as_text: its payload is JSON within JSON."""
+    payload = {"data": resource, "included": [], "meta": {"parent": {"type": "Organization", "id": "77"}}}
+    attributes = {"name": name, "attempt": 1, "payload": json.dumps(payload) if as_text else payload}
     return json.dumps({"data": [{"id": str(uuid4()), "type": "EventDelivery", "attributes": attributes}]}).encode()
 
 
@@ -321,6 +323,38 @@ async def test_one_delivery_is_sent_again_and_its_old_outcome_comes_late(church:
     assert (await church.ask("POST", "replays", refused, status=409))["type"] == "/problems/nothing-shown"
 
 
+async def test_what_is_sent_again_is_not_handed_on_before_kafka_has_it_again(church: Church) -> None:
+    number = await church.stored(state="applied", outcome="changed", age=timedelta(days=7))
+
+    async def handed_on() -> Any:
+        shown = await church.ask("GET", f"deliveries/{number}")
+        (step,) = [one for one in shown["steps"] if one["step"] == "published"]
+        return step
+
+    assert (await handed_on())["sentence"] == "It was handed to the sync of people."
+    shown = await church.ask("POST", "replays/preview", {"number": number})
+    bound = {"newest": shown["newest"], "digest": shown["digest"]}
+    async with church.app.state.runtime.sessions.begin() as relays:
+        # No relay is at work, as while Kafka is away.
+        await relays.execute(select(func.pg_advisory_xact_lock(_RELAY_LOCK)))
+        started = await church.ask("POST", "replays", {"number": number} | bound, status=202)
+
+        async def done() -> bool:
+            return bool((await church.ask("GET", f"replays/{started['id']}"))["state"] == "done")
+
+        await eventually(done)
+        step = await handed_on()
+        assert (step["at"], step["sentence"]) == (None, "It waits to be handed on. It was sent again once.")
+
+    async def told() -> Any:
+        step = await handed_on()
+        return step if step["at"] else None
+
+    step = await eventually(told)
+    assert step["sentence"] == "It was handed to the sync of people. It was sent again once."
+    assert datetime.fromisoformat(step["at"]) > datetime.now(UTC) - timedelta(minutes=5)
+
+
 async def test_failed_deliveries_are_grouped_by_cause_and_archived(church: Church) -> None:
     given_up = [await church.stored(state="failed", outcome="failed", sentence="Given up.") for _ in range(3)]
     await church.stored(state="failed", outcome="unreadable", sentence="It is not JSON.", product="calendar")
@@ -386,12 +420,15 @@ async def test_an_erased_person_leaves_no_contents(church: Church) -> None:
     merger = await church.stored(resource_type="PersonMerger", resource_id="1", person_id="8", merged_person_id="5001")
     relations = {"people": {"data": [{"type": "Person", "id": "5001"}]}}
     household = {"type": "Household", "id": "4", "attributes": {"name": "Xenakis"}, "relationships": relations}
-    family = await church.stored(
-        name="people.v2.events.household.updated",
-        resource_type="Household",
-        resource_id="4",
-        body=message(household, "people.v2.events.household.updated"),
-    )
+    families = [
+        await church.stored(
+            name=HOUSEHOLD,
+            resource_type="Household",
+            resource_id="4",
+            body=message(household, HOUSEHOLD, as_text=as_text),
+        )
+        for as_text in (True, False)
+    ]
     another = await church.stored(resource_id="50010")
     await church.ask("POST", f"deliveries/{person}/payload/look", {"reason": "Mira asks."})
     fact = PersonErased(
@@ -403,12 +440,60 @@ async def test_an_erased_person_leaves_no_contents(church: Church) -> None:
         return (await church.ask("GET", f"deliveries/{person}/payload"))["document"] is None
 
     await eventually(gone)
-    for number in (contact, merger, family):
+    for number in (contact, merger, *families):
         shown = await church.ask("GET", f"deliveries/{number}/payload")
         assert (shown["document"], "erased" in shown["sentence"]) == (None, True)
     for number in (email, another):
         assert (await church.ask("GET", f"deliveries/{number}/payload"))["document"] is not None
     assert [look["reason"] for look in (await church.ask("GET", f"deliveries/{person}"))["looks"]] == [""]
+
+
+async def test_what_became_of_messages_names_no_erased_person(church: Church) -> None:
+    sentence = "Mira Xenakis was merged with Tom Xenakis."
+    told: dict[str, Any] = {"state": "applied", "outcome": "changed", "sentence": sentence}
+    merger = await church.stored(resource_type="PersonMerger", person_id="8", merged_person_id="5001", **told)
+    failed = told | {"state": "archived", "outcome": "failed", "archived_by": "Ada", "archived_note": "Mira knows."}
+    archived = await church.stored(**failed)
+    waiting = await church.stored()
+    unreadable = await church.stored(state="failed", outcome="unreadable", sentence="It is not JSON.")
+    another = await church.stored(resource_id="5002", **told)
+    fact = PersonErased(organization_id=church.id, version=1, pco_person_ids=("5001",), erased_at=datetime.now(UTC))
+    async with church.app.state.runtime.sessions.begin() as session:
+        await payloads.erase(session, fact)
+    for number in (merger, archived):
+        shown = await church.ask("GET", f"deliveries/{number}")
+        assert "Mira" not in json.dumps(shown)
+        assert "somebody in this message was erased here" in shown["sentence"]
+        assert shown["steps"][-1]["sentence"] == shown["sentence"]
+    assert (await church.row(waiting)).sentence is None
+    assert (await church.row(unreadable)).sentence == "It is not JSON."
+    assert (await church.row(another)).sentence == sentence
+
+
+async def test_a_later_message_about_an_erased_person_goes_alone(church: Church) -> None:
+    relations = {"people": {"data": [{"type": "Person", "id": "5001"}]}}
+    household = {"type": "Household", "id": "4", "relationships": relations}
+    family = await church.stored(
+        name=HOUSEHOLD, resource_type="Household", resource_id="4", body=message(household, HOUSEHOLD)
+    )
+    before, later = await church.stored(), await church.stored(sentence="This person was erased here.")
+    for number in (before, later):
+        await church.ask("POST", f"deliveries/{number}/payload/look", {"reason": "Mira asks."})
+    told = {"version": later, "erased_at": datetime.now(UTC), "delivery_number": later}
+    # Known by its number alone where the message does not say whose contact it was.
+    for organization, people in (("another", ("5001",)), (church.id, ())):
+        fact = PersonErased(organization_id=organization, pco_person_ids=people, **told)
+        async with church.app.state.runtime.sessions.begin() as session:
+            await payloads.erase(session, fact)
+        kept = {
+            number
+            for number in (family, before, later)
+            if (await church.ask("GET", f"deliveries/{number}/payload"))["document"] is not None
+        }
+        assert kept == ({family, before, later} if organization == "another" else {family, before})
+    looks = [(await church.ask("GET", f"deliveries/{number}"))["looks"] for number in (before, later)]
+    assert [one["reason"] for (one,) in looks] == ["Mira asks.", ""]
+    assert (await church.row(later)).sentence == "This person was erased here."
 
 
 async def test_a_reconciled_gap_is_closed(church: Church) -> None:
@@ -480,6 +565,24 @@ async def test_old_deliveries_go_and_waiting_ones_never(church: Church) -> None:
     async with sessions() as session:
         of_church = select(func.count()).select_from(WebhookBody).where(WebhookBody.organization_id == church.id)
         assert await session.scalar(of_church) == 2
+
+
+async def test_contents_whose_rows_went_before_a_kill_go_in_the_next_round(church: Church) -> None:
+    sessions = church.app.state.runtime.sessions
+    key = {"product": "people", "generation": 1, "pco_organization_id": "77", "sealed_key": b"x"}
+    async with sessions.begin() as session:
+        values = key | {"key_hash": uuid4().bytes, "created_at": func.now(), "organization_id": church.id}
+        await session.execute(insert(WebhookKey).values(**values))
+    old = await church.stored(state="applied", outcome="changed", age=timedelta(days=31))
+    waiting, young = await church.stored(age=timedelta(days=31)), await church.stored(age=timedelta(days=29))
+    async with sessions.begin() as session:
+        await session.execute(delete(Delivery).where(Delivery.id.in_([old, young])))
+    await retention.forget_old(church.app.state.runtime, None)
+    async with sessions() as session:
+        bodies = select(WebhookBody.received_at).where(WebhookBody.organization_id == church.id)
+        left = set(await session.scalars(bodies))
+    assert len(left) == 2
+    assert {(await church.row(waiting)).received_at} < left
 
 
 async def test_old_looks_and_counts_go(church: Church) -> None:

@@ -1,4 +1,6 @@
-"""Personal values in messages are hidden, whatever they are; structure, ids, types and times are not."""
+"""Personal values in messages are hidden, whatever they are and whether there is one; structure, ids, types and times
+are not.
+"""
 
 import json
 from datetime import date
@@ -13,6 +15,9 @@ from webhook_gateway.domain.masking import HIDDEN, is_adult, show
 
 TODAY = date(2026, 6, 1)
 WEBHOOKS = Path(__file__).parents[4].parent / "shared" / "pco-data" / "webhooks"
+SHOWN = {"created_at", "updated_at", "inactivated_at", "primary"}
+"""Fields of real messages whose values say nothing personal."""
+INNER = ("attributes", "links")
 
 # Marked, so that none is part of what is shown anyway.
 secrets = st.text(min_size=1).map(lambda text: f"§{text}§")
@@ -57,14 +62,51 @@ def shape(value: Any) -> Any:
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
 
 
+def structure(resource: Any) -> Any:
+    """A resource without the values in it."""
+    inner = {name: sorted(resource[name]) for name in INNER if isinstance(resource.get(name), dict)}
+    return shape({name: below for name, below in resource.items() if name not in INNER}) | inner
+
+
+def attributes_of(attributes: Any, kind: str = "Person") -> Any:
+    """The attributes of a resource as staff see them."""
+    shown = show(message({"data": {"type": kind, "id": "1", "attributes": attributes}}), 0, revealed=False, today=TODAY)
+    assert shown is not None
+    return shown["attributes"]["payload"]["data"]["attributes"]
+
+
 @given(st.fixed_dictionaries({"data": resources, "included": st.lists(resources, max_size=2), "meta": values}))
 def test_no_personal_text_survives_and_the_structure_stays(payload: Any) -> None:
     shown = show(message(payload), 0, revealed=False, today=TODAY)
     assert shown is not None
     assert not [text for text in texts(shown) if "§" in text]
-    assert shape(shown["attributes"]["payload"]) == shape(payload)
-    data = shown["attributes"]["payload"]["data"]
-    assert (data["type"], data["id"]) == (payload["data"]["type"], "5001")
+    document = shown["attributes"]["payload"]
+    assert document.keys() == payload.keys()
+    assert shape(document["meta"]) == shape(payload["meta"])
+    those = [payload["data"], *payload["included"]]
+    for seen, sent in zip([document["data"], *document["included"]], those, strict=True):
+        assert structure(seen) == structure(sent)
+        assert (seen["type"], seen["id"]) == (sent["type"], "5001")
+
+
+@given(st.sampled_from(["child", "passed_background_check", "medical_notes", "blocked", "value"]), values, values)
+def test_a_hidden_value_looks_like_any_other_and_like_none(name: str, one: Any, another: Any) -> None:
+    assert attributes_of({name: one}) == attributes_of({name: another}) == {name: HIDDEN}
+
+
+@pytest.mark.skipif(not WEBHOOKS.is_dir(), reason="no fields of captured messages here")
+@pytest.mark.parametrize(
+    "kind", ["Address", "Email", "EventRequest", "FieldDatum", "FieldDefinition", "Household", "Person"]
+)
+def test_no_field_of_real_messages_tells_whether_it_is_filled(kind: str) -> None:
+    captured = json.loads((WEBHOOKS / "observed-schema-2026-07-02.json").read_text())["attributes"][kind]
+    fields = {field.partition("(")[0] for field in captured}
+    told = set()
+    for value in (None, True, False, "", "§", 0, 7, [], ["§"], {}, {"primary": True, "created_at": None}):
+        shown = attributes_of(dict.fromkeys(fields, value), kind)
+        assert shown.keys() == fields
+        told |= {field for field in fields if shown[field] != HIDDEN}
+    assert told == SHOWN & fields
 
 
 @given(resources, st.dictionaries(names, values))
@@ -86,7 +128,7 @@ def test_an_adult_is_shown_to_who_asks() -> None:
     payload = shown["attributes"]["payload"]
     assert payload["data"] == person
     assert [one["attributes"] for one in payload["included"]] == [
-        {"first_name": HIDDEN, "child": True},
+        {"first_name": HIDDEN, "child": HIDDEN},
         {"address": HIDDEN},
         {"name": "Choir"},
     ]
@@ -150,8 +192,16 @@ def test_what_no_answer_can_hold_is_left_out() -> None:
 
 def test_deep_documents_end() -> None:
     deep = "[" * 900 + "]" * 900
-    shown = show(around(f'{{"data": {{"attributes": {{"a": {deep}}}}}}}'), 0, revealed=True, today=TODAY)
-    assert HIDDEN in texts(shown)
+    event = f'{{"type": "Event", "id": "1", "attributes": {{"a": {deep}}}}}'
+    for document in (f'{{"data": {event}}}', f'{{"meta": {deep}}}'):
+        assert HIDDEN in texts(show(around(document), 0, revealed=True, today=TODAY))
+
+
+def test_a_payload_that_came_as_an_object_is_shown_like_text() -> None:
+    payload = {"data": {"type": "Person", "id": "1", "attributes": {"first_name": "§"}}, "meta": {"event_time": None}}
+    shown = show(around(payload), 0, revealed=False, today=TODAY)
+    assert shown is not None
+    assert shown == show(message(payload), 0, revealed=False, today=TODAY)
 
 
 @pytest.mark.skipif(not WEBHOOKS.is_dir(), reason="no recorded messages here")

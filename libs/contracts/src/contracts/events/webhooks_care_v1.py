@@ -21,9 +21,17 @@ class GapReconciled(Event):
 
 
 class PersonErased(Event):
-    """A person was erased here: what deliveries say of them must go."""
+    """A person was erased here: what deliveries say of them must go.
+
+    `version` is that of the person's record; with `delivery_number`, that of the delivery.
+    """
 
     pco_person_ids: tuple[str, ...]
     """The person's ids in Planning Center, former ones included."""
     erased_at: Timestamp
     """When it happened."""
+    delivery_number: int | None = Field(
+        default=None,
+        description="Number in the delivery log of the only delivery whose contents must go, one that came after the "
+        "erasure; null if those of all deliveries about the person must.",
+    )

@@ -59,12 +59,18 @@ async def _of_organization(
     await gaps.close(session, GAPS, closed, _READ_AGAIN, now)
     shown = [gap for gap in left if now > _shown(gap, horizon)]
     untried = [gap for gap in shown if gap.tried_at is None or now >= _next_try(gap, gap.tried_at)]
-    if run is None and untried:
+    if run is None and untried and not await _stopped_last(session, organization_id):
         kind = "full" if any(_reads_everybody(gap) for gap in untried) else "incremental"
         await runs.start(session, organization_id, kind, NOTICES)
         gaps.later(untried, now + _SOON, tried_at=now)
     for gap in left:
         gaps.later([gap], max(now + _SOON, _shown(gap, horizon)))
+
+
+async def _stopped_last(session: AsyncSession, organization_id: str) -> bool:
+    """Whether somebody stopped the last sync. The next one then begins when they, or the schedule, say so."""
+    last = select(Run.state).where(Run.organization_id == organization_id, IS_SYNC)
+    return await session.scalar(last.order_by(Run.created_at.desc(), Run.id.desc()).limit(1)) == "stopped"
 
 
 def _next_try(gap: GapColumns, tried_at: datetime) -> datetime:

@@ -64,11 +64,17 @@ async def _of_organization(session: AsyncSession, organization_id: str, facts: F
 
 
 def _erased_before(event: WebhookReceived, now: datetime) -> PersonErased:
-    """What the delivery log has stored of an erased person since goes, too."""
+    """What the delivery log has stored of an erased person since goes, too: of this notice alone, because the erasure
+    itself was about all before it, and the log is searched whole for those.
+    """
     own = event.resource_id if event.resource_type == PERSON else None
     people = [one for one in (own, event.person_id, event.merged_person_id) if one]
     return PersonErased(
-        organization_id=event.organization_id, version=event.version, pco_person_ids=people, erased_at=now
+        organization_id=event.organization_id,
+        version=event.version,
+        pco_person_ids=people,
+        erased_at=now,
+        delivery_number=event.version,
     )
 
 

@@ -148,7 +148,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
             "payload": {"data": {"type": "Person", "id": "5001", "attributes": {"first_name": "•••", "child": False}}},
         },
     },
-    "DeliveryPayload.sentence": "Names, addresses and all other personal values are hidden.",
+    "DeliveryPayload.sentence": "Names, addresses and all other personal values are hidden, empty ones too.",
     "DeliveryFilter": {"product": "people", "state": "failed", "since": _WHEN},
     "StartReplay": {"product": "people", "state": "failed", "since": _WHEN, "newest": 4711, "digest": _DIGEST},
     "DeadLetters.name": "people.v2.events.person.updated",

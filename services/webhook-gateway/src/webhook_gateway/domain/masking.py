@@ -1,8 +1,12 @@
 """Personal data in the vendor's webhook messages, hidden without changing the message's structure.
 
 A message is `{"data": [{"id", "type", "attributes": {"name", "payload": "<JSON>"}, "relationships"}]}`; its payload is
-a JSON:API document. Shown are keys, ids and types of resources, the event's name, timestamps, booleans and null. Every
-other text becomes `HIDDEN` and every other number 0.
+a JSON:API document. Shown are its structure, ids and types of resources, the event's name, timestamps, and, outside the
+resources' attributes, booleans and null. Every other text becomes `HIDDEN` and every other number 0.
+
+An attribute is `HIDDEN` whatever it holds and also if it holds nothing: the resource's id names a person, so that a
+passed background check, or medical notes that are not empty, would tell something about them. Only timestamps, ids
+and what says nothing about a person (`_FLAGS`) are shown.
 """
 
 import json
@@ -27,12 +31,13 @@ _TIMESTAMP: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?
 _NUMBERS: Final = frozenset({"person_to_keep_id", "person_to_remove_id"})
 """Ids that the vendor writes as numbers."""
 _TIMES: Final = frozenset({"created_at", "updated_at", "event_time", "inactivated_at", "starts_at", "ends_at"})
-
+_FLAGS: Final = frozenset({"primary"})
+"""Booleans that tell how contacts are ordered, and nothing about whose they are."""
 
 _INNER: Final = ("attributes", "links")
 """Members of a resource that hold its values."""
-_Inside = Literal["frame", "hidden", "open"]
-"""Part of a document: `frame` around the resources' attributes, `hidden` or `open` attributes."""
+_Inside = Literal["frame", "open"]
+"""Part of a document: `frame` around the resources' attributes, or attributes that are shown."""
 
 
 def show(body: bytes, position: int, *, revealed: bool, today: date) -> dict[str, Any] | None:
@@ -44,7 +49,9 @@ def show(body: bytes, position: int, *, revealed: bool, today: date) -> dict[str
     try:
         delivery = json.loads(body)["data"][position]
         attributes = dict(delivery["attributes"])
-        payload = json.loads(attributes.pop("payload"))
+        payload = attributes.pop("payload")
+        # As the intake takes it (`domain/envelope`): the vendor sends text, and an object says the same.
+        payload = json.loads(payload) if isinstance(payload, str) else payload
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
     if not isinstance(payload, dict):
@@ -52,9 +59,9 @@ def show(body: bytes, position: int, *, revealed: bool, today: date) -> dict[str
     shown: dict[str, Any] = _copy({**delivery, "attributes": None}, "frame")
     name, attempt = attributes.pop("name", None), attributes.pop("attempt", None)
     shown["attributes"] = {
-        "name": name if isinstance(name, str) and _EVENT.fullmatch(name) else _copy(name, "hidden"),
-        "attempt": attempt if isinstance(attempt, int) else _copy(attempt, "hidden"),
-        **_copy(attributes, "hidden"),
+        "name": name if isinstance(name, str) and _EVENT.fullmatch(name) else _copy(name, "frame"),
+        "attempt": attempt if isinstance(attempt, int) else _copy(attempt, "frame"),
+        **_hidden(attributes),
         "payload": _document(payload, today if revealed else None),
     }
     return shown
@@ -75,10 +82,20 @@ def _document(payload: dict[str, Any], today: date | None) -> dict[str, Any]:
 
 def _resource(value: Any, today: date | None) -> Any:
     if not isinstance(value, dict):
-        return _copy(value, "hidden")
-    inside: _Inside = "open" if today is not None and _may_be_seen(value, today) else "hidden"
+        return HIDDEN
+    seen = today is not None and _may_be_seen(value, today)
     around = {name: None if name in _INNER else below for name, below in value.items()}
-    return _copy(around, "frame") | {name: _copy(value[name], inside) for name in _INNER if name in value}
+    inner = {name: value[name] for name in _INNER if name in value}
+    return _copy(around, "frame") | {
+        name: _copy(below, "open") if seen else _hidden(below) for name, below in inner.items()
+    }
+
+
+def _hidden(value: Any) -> Any:
+    """A resource's values: their names stay, and nothing tells how much is in each."""
+    if not isinstance(value, dict):
+        return HIDDEN
+    return {_text(name): below if _is_plain(name, below, named=False) else HIDDEN for name, below in value.items()}
 
 
 def _copy(value: Any, inside: _Inside, depth: int = 0) -> Any:
@@ -87,7 +104,7 @@ def _copy(value: Any, inside: _Inside, depth: int = 0) -> Any:
     if depth < _DEEPEST and isinstance(value, dict):
         named = inside == "frame" and value.keys() >= {"id", "type"}
         return {
-            _text(name): below if _is_plain(name, below, named) else _copy(below, inside, depth + 1)
+            _text(name): below if _is_plain(name, below, named=named) else _copy(below, inside, depth + 1)
             for name, below in value.items()
         }
     if depth < _DEEPEST and isinstance(value, list):
@@ -104,12 +121,17 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "replace").decode()
 
 
-def _is_plain(name: str, value: Any, named: bool) -> bool:
+def _is_plain(name: str, value: Any, *, named: bool) -> bool:
     """Whether a member is no personal value. named: the object around it is a resource or names one."""
     if isinstance(value, str):
         if named and name in {"id", "type"}:
             return (_ID if name == "id" else _TYPE).fullmatch(value) is not None
         return name in _TIMES and _TIMESTAMP.fullmatch(value) is not None
+    if isinstance(value, bool):
+        return name in _FLAGS
+    if value is None:
+        # Where a value would be shown, its absence is no more telling.
+        return name in _TIMES | _NUMBERS | _FLAGS
     return name in _NUMBERS and isinstance(value, int)
 
 

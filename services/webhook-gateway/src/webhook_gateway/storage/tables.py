@@ -217,7 +217,7 @@ class Delivery(Base):
     waiting_since: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     """When it was stored, or last sent again."""
     published_at: Mapped[datetime | None]
-    """When Kafka had confirmed it."""
+    """When Kafka had confirmed it; null again while it waits to be sent once more."""
     applied_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
     outcome_by: Mapped[str | None]

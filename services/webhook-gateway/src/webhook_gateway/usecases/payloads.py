@@ -1,9 +1,11 @@
 """Contents of deliveries: shown with masks, looked at with a reason, and erased."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Final
+from uuid import UUID
 
-from sqlalchemy import delete, false, func, or_, select, update
+from sqlalchemy import Select, case, delete, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.webhooks_care_v1 import PersonErased
@@ -11,11 +13,14 @@ from contracts.http.webhooks import DeliveryPayload, LookAtPayload
 from contracts.identity import UserIdentity
 from servicekit.ids import uuid7
 from webhook_gateway.domain.masking import show
+from webhook_gateway.storage.log import readable
 from webhook_gateway.storage.tables import Delivery, PayloadView, WebhookBody
 from webhook_gateway.usecases.log import found
 
 _PERSON: Final = "Person"
 _BATCH: Final = 1_000
+_ERASED: Final = "What became of it is no longer told, because somebody in this message was erased here."
+_ERASED_NOTE: Final = "(erased)"
 _HOUSEHOLDS: Final = tuple(f"people.v2.events.household.{change}" for change in ("created", "updated", "destroyed"))
 """Events whose messages name people without having one of their own."""
 
@@ -56,17 +61,43 @@ async def _shown(session: AsyncSession, row: Delivery, today: date, *, revealed:
     elif document is None:
         sentence = f"The message has {len(stored):,} bytes and cannot be read, so nothing of it is shown."
     elif revealed:
-        sentence = "Values of children, and of anybody whose age the message does not tell, stay hidden."
+        sentence = (
+            "Values of children, and of anybody whose age the message does not tell, stay hidden, empty ones too."
+        )
     else:
-        sentence = "Names, addresses and all other personal values are hidden."
+        sentence = "Names, addresses and all other personal values are hidden, empty ones too."
     return DeliveryPayload(number=row.id, document=document, masked=not revealed, sentence=sentence)
 
 
 async def erase(session: AsyncSession, fact: PersonErased) -> None:
-    """Delete the contents of all deliveries about a person, and the reasons of those who looked at them.
+    """Delete the contents of all deliveries about a person, or of a single one, and the reasons of those who looked.
 
-    Their rows stay in the log, which holds ids and no names.
+    The rows stay in the log. What became of them, and notes of whoever archived them, may name people in words; so
+    these go too, unless the fact is about a single delivery, which was not applied.
     """
+    one = fact.delivery_number is not None
+    # In the order of the numbers, as everywhere in the log.
+    touched = (await session.execute((_single(fact) if one else _about(fact)).order_by("id"))).all()
+    for start in range(0, len(touched), _BATCH):
+        part = touched[start : start + _BATCH]
+        numbers = [row.id for row in part]
+        await session.execute(delete(WebhookBody).where(WebhookBody.id.in_({row.body_id for row in part})))
+        looks = update(PayloadView).where(
+            PayloadView.organization_id == fact.organization_id, PayloadView.delivery_number.in_(numbers)
+        )
+        await session.execute(looks.values(reason=""))
+        if not one:
+            await _without_words(session, numbers)
+
+
+def _single(fact: PersonErased) -> Select[int, UUID]:
+    return select(Delivery.id, Delivery.body_id).where(
+        Delivery.organization_id == fact.organization_id, Delivery.id == fact.delivery_number
+    )
+
+
+def _about(fact: PersonErased) -> Select[int, UUID]:
+    """All deliveries that name the person. This reads the stored contents of all households of the church."""
     ids = sorted(set(fact.pco_person_ids))
     of_organization = Delivery.organization_id == fact.organization_id
     about = select(Delivery.id, Delivery.body_id).where(
@@ -77,19 +108,30 @@ async def erase(session: AsyncSession, fact: PersonErased) -> None:
             Delivery.merged_person_id.in_(ids),
         ),
     )
-    # A household's message names its primary contact. The payload is JSON within JSON, so its quotes are escaped.
-    named = or_(false(), *(func.pg_catalog.position(WebhookBody.body, rf"\"{one}\"".encode()) > 0 for one in ids))
+    # A household's message names its primary contact. The payload is JSON within JSON, so its quotes are escaped; one
+    # that came as an object has plain ones.
+    forms = [form.encode() for one in ids for form in (rf"\"{one}\"", f'"{one}"')]
+    named = or_(false(), *(func.pg_catalog.position(WebhookBody.body, form) > 0 for form in forms))
     households = (
         select(Delivery.id, Delivery.body_id)
         .join(WebhookBody, WebhookBody.id == Delivery.body_id)
         .where(of_organization, Delivery.name.in_(_HOUSEHOLDS), named)
     )
-    touched = (await session.execute(about.union(households))).all()
-    for start in range(0, len(touched), _BATCH):
-        part = touched[start : start + _BATCH]
-        await session.execute(delete(WebhookBody).where(WebhookBody.id.in_({row.body_id for row in part})))
-        looks = update(PayloadView).where(
-            PayloadView.organization_id == fact.organization_id,
-            PayloadView.delivery_number.in_([row.id for row in part]),
+    every = about.union(households).subquery()
+    return select(every.c.id, every.c.body_id)
+
+
+async def _without_words(session: AsyncSession, numbers: Sequence[int]) -> None:
+    """Take out what says in words what became of deliveries. Why one cannot be read is said in words without names."""
+    told = Delivery.sentence.is_not(None) & readable()
+    these = select(Delivery.id).where(Delivery.id.in_(numbers), told | Delivery.archived_note.is_not(None))
+    held = these.order_by(Delivery.id).with_for_update().cte("held")
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.id.in_(select(held.c.id)))
+        .values(
+            sentence=case((told, _ERASED), else_=Delivery.sentence),
+            archived_note=case((Delivery.archived_note.is_not(None), _ERASED_NOTE)),
         )
-        await session.execute(looks.values(reason=""))
+        .execution_options(synchronize_session=False)
+    )

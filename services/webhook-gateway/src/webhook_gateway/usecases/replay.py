@@ -184,6 +184,8 @@ async def _page(session: AsyncSession, row: Replay, last: int) -> list[Delivery]
             state="waiting",
             replays=Delivery.replays + 1,
             waiting_since=func.clock_timestamp(),
+            # Of the fact that waits in the outbox now, not of the one before it.
+            published_at=None,
             archived_by=None,
             archived_note=None,
         )

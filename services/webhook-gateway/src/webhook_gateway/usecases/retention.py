@@ -32,7 +32,8 @@ _ROUND: Final = 240.0
 """Seconds after which a round leaves the rest to the next one."""
 log = structlog.get_logger(__name__)
 
-# One probe of an index per organization; only organizations with something to delete are worked on.
+# Two probes of indexes per organization; only organizations with something to delete are worked on. The contents are
+# asked for by themselves, since those whose rows went before a process was killed are known by nothing else.
 _DUE: Final = text(
     """
     SELECT known.organization_id, known.kept FROM (
@@ -43,6 +44,11 @@ _DUE: Final = text(
     WHERE EXISTS (
         SELECT 1 FROM delivery WHERE delivery.organization_id = known.organization_id
         AND delivery.received_at < now() - known.kept AND delivery.state <> 'waiting'
+    ) OR EXISTS (
+        SELECT 1 FROM webhook_body WHERE webhook_body.organization_id = known.organization_id
+        AND webhook_body.received_at < now() - known.kept AND NOT EXISTS (
+            SELECT 1 FROM delivery WHERE delivery.body_id = webhook_body.id AND delivery.state = 'waiting'
+        )
     )
     """
 )
