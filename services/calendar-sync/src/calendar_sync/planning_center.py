@@ -102,6 +102,11 @@ async def is_of_a_feed(pco: PlanningCenter, event_id: str) -> bool:
     return document.data.to_one("feed") is not None
 
 
+async def any_instance(pco: PlanningCenter) -> None:
+    """Read one occurrence, whichever it is. Raises what Planning Center answers to every read."""
+    await pco.list(INSTANCES, Query(fields=FIELDS, per_page=1))
+
+
 async def read_window(
     pco: PlanningCenter, window: Window, *, ahead: int = 16
 ) -> AsyncGenerator[tuple[int, list[Met]], None]:

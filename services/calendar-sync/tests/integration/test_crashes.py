@@ -147,7 +147,8 @@ async def _ready(here: Church, *, poll: bool) -> None:
     """The zone is known, so that all copies' checks begin alike. `poll`: whether one is due."""
     async with here.app.state.runtime.sessions.begin() as session:
         connection = await session.get_one(CalendarConnection, ORGANIZATION)
-        connection.time_zone, connection.checked_at = "America/New_York", connection.occurred_at
+        connection.time_zone = "America/New_York"
+        connection.checked_at = connection.checked_from = connection.occurred_at
         connection.next_poll_at = connection.occurred_at if poll else None
 
 

@@ -1,13 +1,14 @@
 """Notices of Planning Center: linked events that changed there are read again, and each notice is answered."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+import stamina
 from aiokafka import AIOKafkaConsumer
 from fastapi import FastAPI
 from sqlalchemy import func, select, update
@@ -85,6 +86,14 @@ async def pair(linked: Any, title: str, day: int) -> tuple[dict[str, Any], str]:
     return await linked.link(await linked.here.add(**values), pco), pco
 
 
+async def series(linked: Any, title: str) -> tuple[dict[str, Any], str]:
+    """A linked event with three dates, which a check reads at its own address; and its id there."""
+    at = f"{(linked.clock.now() + timedelta(days=5)).date()}T19:00"
+    pco = linked.series(title, at, count=3)
+    values = {"title": title, "starts_at": f"{at}:00Z", "ends_at": f"{at}:00Z", "recurrence": None}
+    return await linked.link(await linked.here.add(**values), pco), pco
+
+
 async def test_an_event_and_one_of_its_dates(linked: Any, days: Any) -> None:
     event, pco = await pair(linked, "Retreat", next(days))
     linked.control.edit_event(linked.there.id, pco, name="Spring retreat")
@@ -134,17 +143,179 @@ async def test_a_read_that_looks_old_is_repeated_after_the_horizon(linked: Any, 
     assert (await linked.event(event))["title"] == "Spring retreat"
 
 
-async def test_a_request_leads_to_a_check_and_is_answered_by_its_end(linked: Any, days: Any) -> None:
+async def test_a_request_leads_to_a_check_and_is_answered_by_one_that_shows_it_for_certain(
+    linked: Any, days: Any
+) -> None:
     event, pco = await pair(linked, "Retreat", next(days))
     linked.control.edit_event(linked.there.id, pco, name="Spring retreat")
     one = notice(linked, "EventRequest", "5", "approved")
     await tell(linked, one)
     await linked.work()
+    assert await linked.poll(0.1) > 0
+    assert (await linked.event(event))["title"] == "Spring retreat", "within seconds"
+    # What the first check could not see, because reads lag.
+    linked.control.edit_event(linked.there.id, pco, name="Summer retreat")
+    for _ in range(3):
+        await linked.poll(0.5)
+        assert await answers(linked) == {}, "reads may still have shown the state before"
+    said: dict[int, dict[str, Any]] = {}
+    for _ in range(4):
+        await linked.poll(0.5)
+        said |= await answers(linked)
+    assert (said[one.version]["outcome"], "could not be read" in said[one.version]["sentence"]) == ("checked", False)
+    assert (await linked.event(event))["title"] == "Summer retreat"
+
+
+async def reads(linked: Any, pco: str, after: int) -> int:
+    """Reads of an event at its own address since a request."""
+    return len([one for one in linked.requests(after) if one["path"].startswith(f"/calendar/v2/events/{pco}/")])
+
+
+UNREADABLE = [
+    pytest.param({"kind": "respond", "status": 500}, id="500"),
+    pytest.param({"kind": "respond", "status": 403}, id="403"),
+    pytest.param({"kind": "respond", "status": 422}, id="422"),
+    pytest.param({"kind": "respond", "status": 200, "body": "empty"}, id="empty"),
+]
+
+
+@pytest.mark.parametrize("action", UNREADABLE)
+@pytest.mark.parametrize("others", [0, 1, 7])
+async def test_an_event_that_cannot_be_read_holds_up_no_notice_and_no_gap(
+    linked: Any, days: Any, action: dict[str, Any], others: int
+) -> None:
+    stamina.set_testing(True, attempts=1)
+    bad, bad_pco = await series(linked, "Choir")
+    good = [await pair(linked, f"Picnic {number}", next(days)) for number in range(others)]
+    await linked.poll()
+    bad = await linked.event(bad)
+    complete = (await linked.here.call("GET", "/status"))["checked_at"]
+    assert datetime.fromisoformat(complete) == linked.clock.now()
+    linked.control.add_fault(action, path=f"/calendar/v2/events/{bad_pco}/")
+    linked.control.edit_event(linked.there.id, bad_pco, name="Choir practice")
+    for _, pco in good:
+        linked.control.edit_event(linked.there.id, pco, name=f"Summer picnic {pco}")
+    one = notice(linked, "EventRequest", "5")
+    await tell(linked, one)
+    async with linked.here.app.state.runtime.sessions.begin() as session:
+        await gaps.found(session, own_gaps.GAPS, gap(linked), linked.clock.now())
+    mark = linked.mark()
+    found: dict[int, dict[str, Any]] = {}
+    closed: list[dict[str, Any]] = []
+    for _ in range(60):
+        await linked.poll(1 / 12)
+        found |= await answers(linked)
+        closed += await reconciled(linked, timedelta(minutes=2))
+    assert found[one.version]["outcome"] == "checked"
+    assert "could not be read" in found[one.version]["sentence"]
+    (told,) = closed
+    assert "could not be read" in told["sentence"]
+    assert 1 <= await reads(linked, bad_pco, mark) <= 6, "in five minutes"
+
+    status = await linked.here.call("GET", "/status")
+    assert (status["checked_at"], status["role_missing"]) == (complete, False), "it was not complete"
+    assert "some linked events could not be read" in status["message"]
+    now = await linked.event(bad)
+    assert (now["title"], now["version"], now["link"]) == (bad["title"], bad["version"], bad["link"])
+    for event, pco in good:
+        assert (await linked.event(event))["title"] == f"Summer picnic {pco}"
+    linked.control.clear_faults()
+    await linked.poll()
+    status = await linked.here.call("GET", "/status")
+    assert (datetime.fromisoformat(status["checked_at"]), status["message"]) == (linked.clock.now(), None)
+    assert (await linked.event(bad))["title"] == "Choir practice"
+
+
+async def test_a_notice_does_not_have_planning_center_checked_back_to_back_while_it_is_away(
+    linked: Any, days: Any
+) -> None:
+    stamina.set_testing(True, attempts=1)
+    event, _ = await pair(linked, "Retreat", next(days))
+    linked.control.add_fault({"kind": "respond", "status": 503}, path="/calendar/v2/event")
+    one = notice(linked, "EventRequest", "5")
+    await tell(linked, one)
+    await linked.work()
+    mark = linked.mark()
+    for _ in range(36):
+        await linked.poll(1 / 12)
+    assert 2 <= len(linked.requests(mark)) <= 6, "in three minutes"
     assert await answers(linked) == {}
-    await linked.poll(0.1)
-    await linked.poll(0.1)
+    for _ in range(10):
+        await linked.poll(1)
     said = (await answers(linked))[one.version]
-    assert said["outcome"] == "checked"
+    assert (said["outcome"], "could not be read completely" in said["sentence"]) == ("later", True)
+    assert (await linked.event(event))["link"] == event["link"]
+
+
+async def test_a_notice_is_answered_when_the_role_is_missing(linked: Any, days: Any) -> None:
+    await pair(linked, "Retreat", next(days))
+    linked.control.set_calendar_role(linked.there.id, linked.there.admin_id, "No Access")
+    one = notice(linked, "EventRequest", "5")
+    await tell(linked, one)
+    await linked.work()
+    assert await answers(linked) == {}
+    for _ in range(3):
+        await linked.poll(0.5)
+    said = (await answers(linked))[one.version]
+    assert (said["outcome"], "Calendar role" in said["sentence"]) == ("failed", True)
+    assert (await linked.here.call("GET", "/status"))["role_missing"] is True
+
+
+async def test_a_sync_of_an_event_that_is_refused_does_not_say_that_the_role_is_missing(linked: Any) -> None:
+    event, pco = await series(linked, "Choir")
+    refused = linked.control.add_fault({"kind": "respond", "status": 403}, path=f"/calendar/v2/events/{pco}/")
+    done = await linked.sync(event)
+    assert (done["outcome"], "Calendar role" in done["sentence"]) == ("rejected", False)
+    assert "does not show this event" in done["sentence"]
+    linked.control.remove_fault(refused)
+    linked.control.set_calendar_role(linked.there.id, linked.there.admin_id, "No Access")
+    assert "Calendar role" in (await linked.sync(event))["sentence"]
+
+
+async def test_a_date_that_is_not_shown_yet_is_read_again(linked: Any, days: Any) -> None:
+    event, pco = await series(linked, "Choir")
+    added = linked.control.create_instance(linked.there.id, pco, f"{linked.clock.now().date()}T20:00")
+    hidden = linked.control.add_fault({"kind": "respond", "status": 404}, path=f"/calendar/v2/event_instances/{added}$")
+    one = notice(linked, "EventInstance", added, "created")
+    destroyed = notice(linked, "EventInstance", "999999998", "destroyed")
+    never = notice(linked, "EventInstance", "999999999")
+    await tell(linked, one, destroyed, never)
+    await linked.work()
+    found = await answers(linked)
+    assert list(found) == [destroyed.version], "a date that is gone is not waited for"
+    linked.control.remove_fault(hidden)
+    linked.clock.advance(timedelta(seconds=121))
+    await linked.work()
+    found = await answers(linked)
+    assert (found[one.version]["outcome"], found[never.version]["outcome"]) == ("changed", "ignored")
+    assert (await linked.event(event))["occurrence_count"] == 4
+
+
+async def test_what_is_put_back_after_a_sync_was_asked_for_outlives_a_later_notice(linked: Any, days: Any) -> None:
+    event, pco = await pair(linked, "Retreat", next(days))
+    linked.control.edit_event(linked.there.id, pco, name="Spring retreat")
+    first = notice(linked, "Event", pco, event_time=linked.clock.now() + timedelta(hours=1))
+    await tell(linked, first)
+    await linked.here.call("POST", f"/events/{event['id']}/sync", status=202)
+    await linked.work()
+    assert (await linked.event(event))["title"] == "Spring retreat"
+    assert await answers(linked) == {}, "the read looked old"
+    linked.clock.advance(timedelta(seconds=30))
+    history = (await linked.here.call("GET", f"/events/{event['id']}/history"))["items"]
+    entry = next(one["id"] for one in history if one["field"] == "title" and one["can_undo"])
+    await linked.here.call("POST", f"/events/{event['id']}/restore", {"entry_id": entry})
+    linked.clock.advance(timedelta(seconds=10))
+    second = notice(linked, "Event", pco)
+    await tell(linked, second)
+    for _ in range(2):
+        await linked.work()
+        linked.clock.advance(timedelta(seconds=121))
+    await linked.work()
+    assert set(await answers(linked)) == {first.version, second.version}
+    kept = await linked.event(event)
+    assert (kept["title"], kept["link"]["differs"]) == ("Retreat", ["title"])
+    # Asking again is another matter.
+    assert (await linked.sync(event))["outcome"] == "updated_here"
     assert (await linked.event(event))["title"] == "Spring retreat"
 
 

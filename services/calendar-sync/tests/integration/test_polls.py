@@ -8,6 +8,7 @@ import pytest
 import stamina
 from sqlalchemy import func, select, text, update
 
+from calendar_sync.domain.schedule import next_check
 from calendar_sync.storage.links import Owner
 from calendar_sync.storage.tables import CalendarConnection, Refresh
 from calendar_sync.usecases import polling
@@ -366,8 +367,8 @@ async def test_this_event_may_have_changed(linked: Any) -> None:
     assert [row.pco_id for row in rows if row.state != "done"] == ["request:5"]
     connections = await linked.here.rows(CalendarConnection)
     assert connections[0].next_poll_at <= linked.clock.now(), "a request for an event leads to a check"
-    await linked.poll(1)
-    await linked.poll(1)
+    for _ in range(4):
+        await linked.poll(1)
     (row,) = [row for row in await linked.here.rows(Refresh) if row.pco_id == "request:5"]
     assert (row.state, row.outcome) == ("done", "checked")
 
@@ -431,7 +432,7 @@ async def test_a_field_of_times_that_is_not_sent_changes_nothing(linked: Any, na
         assert (now["version"], dates(now)) == (event["version"], dates(event))
 
 
-@pytest.mark.parametrize("status", [422, 503])
+@pytest.mark.parametrize("status", [403, 422, 503])
 async def test_an_event_that_cannot_be_read_ends_no_check(linked: Any, status: int) -> None:
     stamina.set_testing(True, attempts=1)
     pairs = []
@@ -451,7 +452,28 @@ async def test_an_event_that_cannot_be_read_ends_no_check(linked: Any, status: i
     assert [title for title in titles if title.startswith("Choir")] == ["Choir 0"]
     (row,) = await linked.here.rows(CalendarConnection)
     assert row.checked_at == checked, "it was not complete"
-    assert row.next_poll_at <= linked.clock.now() + timedelta(minutes=1)
+    assert row.next_poll_at == next_check("org-1", timedelta(minutes=5), linked.clock.now()), "tried again in time"
+
+
+async def test_a_church_none_of_whose_events_is_answered_is_not_checked(linked: Any) -> None:
+    stamina.set_testing(True, attempts=1)
+    for number in range(20):
+        pco = linked.series(f"Choir {number}", at(linked, 5), count=3)
+        await linked.link(await linked.here.add(title=f"Choir {number}"), pco)
+    await linked.poll()
+    (row,) = await linked.here.rows(CalendarConnection)
+    before = row.checked_from
+    linked.control.add_fault({"kind": "respond", "status": 503}, path="/calendar/v2/events/")
+    async with linked.here.app.state.runtime.sessions.begin() as session:
+        # A busy calendar, so that each is read at its own address.
+        await session.execute(update(CalendarConnection).values(density=5000.0))
+    mark = linked.mark()
+    await linked.poll()
+    (row,) = await linked.here.rows(CalendarConnection)
+    assert (row.checked_from, row.next_poll_at <= linked.clock.now() + timedelta(minutes=1)) == (before, True)
+    assert len(linked.requests(mark)) == 21, (
+        "not each of many, one after the other, and a read of any other date between"
+    )
 
 
 @pytest.mark.parametrize("status", [422, 503])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -188,9 +188,10 @@ async def test_a_waiting_event_that_cannot_be_read_holds_up_no_other(linked: Any
         action = {"kind": "respond", "status": status}
         linked.control.add_fault(action, path="/event_instances", query=f"Supper.{number}")
     pco = linked.create("Supper 2", str(SUPPER["starts_at"]), str(SUPPER["ends_at"]))
-    for _ in range(2):
-        await linked.poll()
+    await linked.poll()
     assert (await linked.event(events[2]))["link"]["pco_event_id"] == pco
+    status = await linked.here.call("GET", "/status")
+    assert datetime.fromisoformat(status["checked_at"]) == linked.clock.now(), "every linked event was read"
 
 
 async def test_an_edit_is_not_followed_by_the_state_before_it(linked: Any) -> None:

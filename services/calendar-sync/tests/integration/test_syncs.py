@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import stamina
 from sqlalchemy import update
 
 from calendar_sync.storage.tables import CalendarConnection
@@ -93,6 +94,22 @@ async def test_a_sync_of_all_stops_safely_and_waits_for_planning_center(linked: 
     assert (failed["state"], "Calendar role" in failed["message"]) == ("failed", True)
     assert (await linked.here.call("GET", "/status"))["role_missing"] is True
     await linked.here.call("GET", "/runs/none", status=404)
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(503, "later"), (403, "rejected"), (422, "rejected")])
+async def test_a_sync_names_an_event_that_cannot_be_read(linked: Any, status: int, outcome: str) -> None:
+    stamina.set_testing(True, attempts=1)
+    pco = linked.series("Choir", at(linked, 5), count=3)
+    event = await alone(linked, "Choir", at(linked, 5) + ":00Z")
+    await linked.link(event, pco)
+    linked.control.add_fault({"kind": "respond", "status": status}, path=f"/calendar/v2/events/{pco}/")
+    linked.clock.advance(timedelta(seconds=1))
+    run = await linked.here.call("POST", "/runs", status=202)
+    await linked.work()
+    done = await linked.here.call("GET", f"/runs/{run['id']}")
+    assert (done["state"], done["counts"]) == ("done", {outcome: 1})
+    card = await linked.here.call("GET", "/status")
+    assert (card["role_missing"], "Sync all linked events" in card["message"]) == (False, True)
 
 
 async def test_a_sync_does_not_name_what_was_linked_after_it_began(linked: Any) -> None:

@@ -32,6 +32,24 @@ OUTCOMES: Final[Mapping[str, str]] = {
     LATER: "Planning Center did not answer about this event. The next check reads it again.",
 }
 
+CHECKED_ALL_BUT_SOME: Final = (
+    "Planning Center does not say which event this concerns, so all linked events were checked, except for some that "
+    "could not be read. Each check tries those again."
+)
+NOT_CHECKED: Final = (
+    "Planning Center does not say which event this concerns, and it could not be read completely since then. The next "
+    "check that reads all of it brings what has changed."
+)
+REFUSED: Final = (
+    "Planning Center does not show this event to the person who connected it, though it shows others. Nothing was "
+    "changed."
+)
+SOME_UNREAD: Final = (
+    "Planning Center's answers about some linked events could not be read in the last check, so it was not complete. "
+    "Nothing about these events was changed, and each check tries them again. Sync all linked events to see which they "
+    "are."
+)
+
 STOPPED: Final = "Stopped safely. What was done stays. Sync again to read the other events."
 LOOKS_AGAIN: Final = "Planning Center does not show it yet. We look again."
 DISCONNECTED: Final = "Planning Center Calendar was disconnected, so nothing was synced. The links are kept."

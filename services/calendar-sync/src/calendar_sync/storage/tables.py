@@ -44,9 +44,10 @@ class CalendarConnection(ScheduledConnection, Base):
     next_poll_at: Mapped[datetime | None]
     """When linked events are checked next; None before the first link or connection."""
     checked_at: Mapped[datetime | None]
-    """End of the last complete check."""
+    """End of the last complete check: every linked event of the time that it covers was read."""
     checked_from: Mapped[datetime | None]
-    """When that check began: it shows what changed before."""
+    """When the last check began that read all windows and tried every event. It shows what changed before, unless of an
+    event that could not be read: such a check is later than `checked_at`."""
     role_missing: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether Planning Center refused Calendar to the person who connected it, in the last check."""
     may_create: Mapped[bool | None]
@@ -55,6 +56,11 @@ class CalendarConnection(ScheduledConnection, Base):
     """When it answered so."""
     density: Mapped[float | None]
     """Instances a day in the church's calendar, as windows showed it."""
+
+    @property
+    def left_unread(self) -> bool:
+        """Whether the last check left events out that could not be read."""
+        return self.checked_from is not None and (self.checked_at is None or self.checked_at < self.checked_from)
 
 
 class ChurchSettings(Base):
@@ -281,7 +287,7 @@ class Change(ChangeColumns, Base):
 class Refresh(RefreshColumns, Base):
     """An event to sync by itself.
 
-    Reasons: `asked` at a screen, `changed` as a message said, `missing` in a check.
+    Reasons: `asked` at a screen, with the instant (`domain.asked`), `changed` as a message said, `missing` in a check.
     """
 
     __tablename__ = "refresh"

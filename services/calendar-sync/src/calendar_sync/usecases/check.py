@@ -1,7 +1,8 @@
 """A check of all linked events: read in as few requests as possible, then taken over event by event.
 
 A read that fails proves nothing: what was read whole is taken over, and an event is looked for at its own address
-before it counts as missing.
+before it counts as missing. An event that alone cannot be read holds up neither the others nor those who wait for a
+check: the next one tries it again.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from calendar_sync.domain.planning_center import Seen, SeenInstance
 from calendar_sync.domain.sentences import DIFFERS, MISSING, REJECTED, UNCHANGED
 from calendar_sync.domain.taking_over import Reach, There
 from calendar_sync.domain.window import Reads, Target, Window, Windows, plan_reads
-from calendar_sync.planning_center import read_window
+from calendar_sync.planning_center import any_instance, read_window
 from calendar_sync.resources import Resources
 from calendar_sync.storage import links
 from calendar_sync.storage.events import occurrences_of, whole
@@ -49,11 +50,15 @@ _AT_ONCE: Final = 6
 """Events read at their own address at the same time."""
 _ELSEWHERE: Final = 5
 """Events of one check whose dates are over, or more than a year ahead."""
+_SILENT: Final = 3
+"""Batches of events in a row without one answer, each after several tries, that a check waits for."""
 _LOADED: Final = 100
 """Events loaded at the same time to see what differs."""
 _DAY: Final = 86_400.0
-PATIENCE: Final = (Unauthorized, Forbidden, LeaseUnavailable, NotConnected)
+OF_ALL: Final = (Unauthorized, LeaseUnavailable, NotConnected)
 """Errors about all events, which end a check."""
+PATIENCE: Final = (*OF_ALL, Forbidden)
+"""Errors about all events, unless Planning Center refuses only one of them."""
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +83,9 @@ class Check:
     asked_at: datetime | None = None
     """When a person asked for it, so that what was put back here before is overwritten."""
     incomplete: bool = field(default=False, init=False)
+    """Whether a window was not read, so that nothing is known of what it shows."""
+    unread: set[UUID] = field(default_factory=set, init=False)
+    """Linked events that were tried, and could not be read or taken over. Nothing about them is decided."""
     began_at: datetime | None = field(default=None, init=False)
     seen: dict[tuple[str, str], datetime | None] = field(default_factory=dict, init=False)
     """What was read at its own address, with its `updated_at`, by Planning Center's type and id."""
@@ -123,7 +131,7 @@ class _Shown:
 
 async def zone_for(resources: Resources, pco: PlanningCenter, connection: CalendarConnection, now: datetime) -> str:
     """The church's zone: read anew once a day."""
-    known, checked = connection.time_zone, connection.checked_at
+    known, checked = connection.time_zone, connection.checked_from
     if known is not None and checked is not None and checked.date() == now.date():
         return known
     return await learn_zone(resources, pco, Owner(connection.organization_id, connection.pco_organization_id))
@@ -132,7 +140,7 @@ async def zone_for(resources: Resources, pco: PlanningCenter, connection: Calend
 async def check(one: Check) -> None:
     """Check all linked events. Raises errors that no single event causes: no connection, no role, Planning Center away.
 
-    `one.incomplete` tells afterwards whether something was not read.
+    `one.incomplete` and `one.unread` tell afterwards what was not read.
     """
     now = one.began_at = one.resources.clock.now()
     async with one.job.sessions() as session:
@@ -154,14 +162,14 @@ async def check(one: Check) -> None:
     alone |= due | {link.event_id for link in every if link.state == links.GONE and link.event_id in met}
     for batch in _batches([link for link in linked if link.event_id in met - alone - far]):
         alone |= await _take_shown(one, batch, shown)
-    await _look(one, [link for link in every if link.event_id in alone], answered=bool(shown.windows))
+    await _look(one, [link for link in every if link.event_id in alone])
     if failure is not None:
         raise failure
-    incomplete = one.incomplete
-    answered = not one.every or bool(shown.windows or alone)
-    await _look(one, [link for link in every if link.event_id in far - alone], answered=answered)
-    # The regular check is complete if it read what takes place within the horizon.
-    one.incomplete = one.incomplete if one.every else incomplete
+    incomplete, unread = one.incomplete, set(one.unread)
+    await _look(one, [link for link in every if link.event_id in far - alone])
+    if not one.every:
+        # The regular check is complete if it read what takes place within the horizon.
+        one.incomplete, one.unread = incomplete, unread
 
 
 def _not_shown(linked: Iterable[EventLink], targets: Sequence[Target], reads: Reads, shown: _Shown) -> set[UUID]:
@@ -265,25 +273,70 @@ async def _guarded(one: Check, context: Context, link: EventLink, there: There) 
             raise
         # One bad record must not stop the others.
         log.exception("event not taken over", event_id=str(link.event_id))
-        one.incomplete = True
+        _leave(one, link)
         return REJECTED
 
 
-async def _look(one: Check, those: Sequence[EventLink], *, answered: bool) -> None:
-    """Read events at their own address. answered: whether a few that are not answered prove nothing about others."""
+async def _look(one: Check, those: Sequence[EventLink]) -> None:
+    """Read events at their own address. Those that alone cannot be read are left to the next check."""
+    silent = 0
     for batch in _batches(those, _AT_ONCE):
         _stop(one)
-        looked = await asyncio.gather(*(look(one, link) for link in batch), return_exceptions=True)
-        for link, outcome in zip(batch, looked, strict=True):
-            others = any(isinstance(each, str) for each in looked) or (answered and len(batch) < _AT_ONCE)
-            if isinstance(outcome, Unavailable) and others:
-                # Others were answered, so Planning Center is not away: the next check reads this one again.
-                continue
-            if isinstance(outcome, BaseException):
-                raise outcome
+        looked = await asyncio.gather(*(_looked(one, link) for link in batch), return_exceptions=True)
+        failed = await _tell(one, batch, looked)
+        if len(failed) < len(batch):
+            silent = 0
+        else:
+            one.incomplete = not await answers_others(one) or one.incomplete
+            away = [error for error in failed.values() if isinstance(error, Unavailable)]
+            silent = silent + 1 if away else 0
+            if silent == _SILENT:
+                raise away[0]
+        for link, error in failed.items():
+            log.warning("event not read", event_id=str(link.event_id), exc_info=error)
+            _leave(one, link)
+            if not isinstance(error, Unavailable):
+                await one.told(link, REJECTED)
+
+
+async def _tell(
+    one: Check, batch: Sequence[EventLink], looked: Sequence[str | BaseException]
+) -> dict[EventLink, PlanningCenterError]:
+    """Tell what became of those that were read. Returns the others with their errors; raises one about all events."""
+    failed: dict[EventLink, PlanningCenterError] = {}
+    about_all: BaseException | None = None
+    for link, outcome in zip(batch, looked, strict=True):
+        if isinstance(outcome, str):
             if outcome == MISSING:
                 await _look_again(one, link)
             await one.told(link, outcome)
+        elif isinstance(outcome, PlanningCenterError) and not isinstance(outcome, OF_ALL):
+            failed[link] = outcome
+        else:
+            about_all = about_all or outcome
+    if about_all is not None:
+        raise about_all
+    return failed
+
+
+def _leave(one: Check, link: EventLink) -> None:
+    """Note that nothing is known of an event. One that is gone anyway leaves no linked event unread."""
+    if link.state == links.LINKED:
+        one.unread.add(link.event_id)
+
+
+async def answers_others(one: Check) -> bool:
+    """Whether Planning Center answers about others, after it did not about an event. Raises that it is away, or that it
+    refuses everything to the person who connected it.
+    """
+    try:
+        await any_instance(one.pco)
+    except (*PATIENCE, Unavailable):
+        raise
+    except PlanningCenterError as error:
+        log.warning("answer not understood", job=str(one.job.id), exc_info=error)
+        return False
+    return True
 
 
 async def _look_again(one: Check, link: EventLink) -> None:
@@ -306,7 +359,19 @@ async def _look_again(one: Check, link: EventLink) -> None:
 
 
 async def look(one: Check, link: EventLink) -> str:
-    """Read one event at its own address, and settle it. Returns the outcome; raises what ends a check."""
+    """Read one event at its own address, and settle it. Returns the outcome; raises if Planning Center refuses it, or
+    does not answer.
+    """
+    try:
+        return await _looked(one, link)
+    except (*PATIENCE, Unavailable):
+        raise
+    except PlanningCenterError as error:
+        log.warning("answer not understood", event_id=str(link.event_id), exc_info=error)
+        return REJECTED
+
+
+async def _looked(one: Check, link: EventLink) -> str:
     began = one.resources.clock.now()
     try:
         there = await read_target(one.pco, link.pco_event_id, link.pco_instance_id)
@@ -315,15 +380,6 @@ async def look(one: Check, link: EventLink) -> str:
         async with one.job.transaction() as session:
             target = (link.pco_event_id, link.pco_instance_id)
             return await miss(session, one.context(began), link.event_id, target)
-    except PATIENCE:
-        raise
-    except Unavailable:
-        one.incomplete = True
-        raise
-    except PlanningCenterError as error:
-        log.warning("answer not understood", event_id=str(link.event_id), exc_info=error)
-        one.incomplete = True
-        return REJECTED
     return await _guarded(one, one.context(began), link, there)
 
 

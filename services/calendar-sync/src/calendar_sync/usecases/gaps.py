@@ -19,6 +19,10 @@ _SOON: Final = timedelta(seconds=5)
 _AGAIN: Final = timedelta(minutes=1)
 """From asking for a check to asking again."""
 _READ_AGAIN: Final = "A check has read the linked events again, and with that what changed in this time."
+_READ_ALL_BUT_SOME: Final = (
+    "A check has read the linked events again, and with that what changed in this time, except for some that could not "
+    "be read. Each check tries those again."
+)
 _NOTHING_LINKED: Final = "No event is linked to Planning Center, so nothing was missed."
 
 
@@ -42,7 +46,8 @@ async def _of_organization(
     # A read within the horizon may still show the state before the window's end.
     shown = {gap.gap_id: max(gap.until, gap.noted_at) + horizon for gap in those}
     closed = [gap for gap in those if began is not None and began > shown[gap.gap_id]]
-    await gaps.close(session, GAPS, {gap.gap_id: (gap, None) for gap in closed}, _READ_AGAIN, now)
+    sentence = _READ_ALL_BUT_SOME if connection.left_unread else _READ_AGAIN
+    await gaps.close(session, GAPS, {gap.gap_id: (gap, None) for gap in closed}, sentence, now)
     left = [gap for gap in those if gap not in closed]
     gaps.later(left, now + _SOON)
     shown_now = [gap for gap in left if shown[gap.gap_id] <= now]

@@ -30,7 +30,7 @@ from synckit.errors import NotConnected
 
 KIND: Final = "calendar.poll"
 _SOON: Final = timedelta(minutes=1)
-"""After a check that was not complete."""
+"""After a check that did not read all windows."""
 _IDLE_AT_ONCE: Final = 1_000
 """Churches that one round takes off the schedule."""
 _FARTHEST: Final = timedelta(hours=2)
@@ -139,7 +139,10 @@ async def conclude(session: AsyncSession, connection: CalendarConnection, found:
     if found is not None and found.read_days:
         connection.density = found.read_rows / found.read_days
     if found is not None and not found.incomplete:
-        connection.checked_at, connection.checked_from = now, found.began_at
+        # What an event that cannot be read holds back is not what others wait for: it alone is tried again in time.
+        connection.checked_from = found.began_at
+        if not found.unread:
+            connection.checked_at = now
     elif connection.next_poll_at is not None:
         connection.next_poll_at = min(connection.next_poll_at, now + _SOON)
     owner = Owner(connection.organization_id, connection.pco_organization_id)

@@ -9,17 +9,21 @@ from typing import Final
 
 import structlog
 
-from calendar_sync.domain.hints import SHOWN
+from calendar_sync.domain.asked import asked_at
+from calendar_sync.domain.hints import SHOWN, Checked, checked
 from calendar_sync.domain.sentences import (
     CHECKED,
+    CHECKED_ALL_BUT_SOME,
     LATER,
     LOOKS_AGAIN,
     MISSING,
     NOT_ANSWERED,
+    NOT_CHECKED,
     NOT_CREATED,
     NOT_LINKED,
     OUTCOMES,
     PUSH_ENDED,
+    REFUSED,
     REJECTED,
     ROLE_IS_GONE,
     UNCHANGED,
@@ -31,9 +35,9 @@ from calendar_sync.storage import links
 from calendar_sync.storage.links import Owner
 from calendar_sync.storage.tables import CalendarConnection, EventLink
 from calendar_sync.usecases import push
-from calendar_sync.usecases.check import Check, look, zone_for
+from calendar_sync.usecases.check import Check, answers_others, look, zone_for
 from calendar_sync.usecases.history import Cause
-from calendar_sync.usecases.refreshes import ASKED, HINTS, OF_EVENT, OF_INSTANCE, OF_REQUEST, PUSH, REFRESHES, concerned
+from calendar_sync.usecases.refreshes import HINTS, OF_EVENT, OF_INSTANCE, OF_REQUEST, PUSH, REFRESHES, concerned
 from calendar_sync.usecases.schedule import locked_connection
 from contracts.values import CALENDAR
 from pco_client.errors import Forbidden, LeaseUnavailable, NotFound, PlanningCenterError, Unauthorized, Unavailable
@@ -49,6 +53,8 @@ from synckit.refresh_job import Again, Work
 from synckit.refreshes import Done, RefreshColumns
 
 _SOON: Final = timedelta(seconds=5)
+_AGAIN: Final = timedelta(minutes=1)
+"""From having a check made for a request to having another one made."""
 _CHANGED = frozenset({UPDATED_HERE, "linked", "gone"})
 
 log = structlog.get_logger(__name__)
@@ -102,23 +108,24 @@ async def _given_up(one: Check, row: RefreshColumns) -> Done | None:
 
 async def _one(one: Check, row: RefreshColumns) -> Done | Again:
     pco = one.pco.using(priority=Priority.INTERACTIVE if row.urgent else Priority.BULK)
-    asked_at = row.requested_at if ASKED in row.reasons else None
-    one = replace(one, cause=Cause(REFRESH, row.id), pco=pco, asked_at=asked_at)
+    one = replace(one, cause=Cause(REFRESH, row.id), pco=pco, asked_at=asked_at(row.reasons))
     try:
         if PUSH in row.reasons and row.record_id is not None:
             outcome = await push.push(one, row.record_id)
             return Done(outcome, PUSH_ENDED[outcome], lasting=True)
         those = await _links(one, row)
         if not those and await _by_a_check(one, row):
-            return await _checked(one, row)
-        outcomes = [await look(one, link) for link in those]
+            return await _by_the_next(one, row)
+        if those is None and (until := await _until_shown(one, row)) is not None:
+            return Again(until, LOOKS_AGAIN, counts=False)
+        outcomes = [await look(one, link) for link in those or ()]
     except NotYet as error:
         return Again(error.until, LOOKS_AGAIN)
     except (Unauthorized, LeaseUnavailable, Unavailable):
         # This event did not cause the error, so it comes first again once the connection works.
         raise
     except Forbidden:
-        return await _refused(one, row, ROLE_IS_GONE)
+        return await _refused(one, row, await _why_forbidden(one, row))
     except PlanningCenterError as error:
         log.warning("answer not understood", refresh=str(row.id), exc_info=error)
         return await _refused(one, row, NOT_CREATED if PUSH in row.reasons else OUTCOMES[REJECTED])
@@ -138,8 +145,18 @@ async def _refused(one: Check, row: RefreshColumns, sentence: str) -> Done:
     return Done(REJECTED, sentence)
 
 
-async def _links(one: Check, row: RefreshColumns) -> list[EventLink]:
-    """The links that a row concerns."""
+async def _why_forbidden(one: Check, row: RefreshColumns) -> str:
+    """The sentence about an answer that Planning Center refused. Unavailable."""
+    if PUSH in row.reasons:
+        return ROLE_IS_GONE
+    try:
+        return REFUSED if await answers_others(one) else OUTCOMES[REJECTED]
+    except Forbidden:
+        return ROLE_IS_GONE
+
+
+async def _links(one: Check, row: RefreshColumns) -> list[EventLink] | None:
+    """The links that a row concerns; None if Planning Center does not show the date that it names."""
     async with one.job.sessions() as session:
         if row.record_id is not None:
             link = await links.of_event(session, one.owner, row.record_id)
@@ -152,7 +169,7 @@ async def _links(one: Check, row: RefreshColumns) -> list[EventLink]:
         try:
             event_id = await event_of_instance(one.pco, number)
         except NotFound:
-            return []
+            return None
         async with one.job.sessions() as session:
             return await concerned(session, one.owner, f"{OF_EVENT}:{event_id}")
     return []
@@ -169,17 +186,26 @@ async def _by_a_check(one: Check, row: RefreshColumns) -> bool:
         return waits or ((row.pco_id or "").startswith(f"{OF_REQUEST}:") and await links.any_of(session, one.owner))
 
 
-async def _checked(one: Check, row: RefreshColumns) -> Done | Again:
-    """Make the check due, until one has begun since the request."""
-    now = one.resources.clock.now()
+async def _by_the_next(one: Check, row: RefreshColumns) -> Done | Again:
+    """Answer by the check that shows the change for certain. Checks that come to no end are not made back to back: as
+    long as Planning Center is away, they show nothing.
+    """
+    now, horizon = one.resources.clock.now(), one.resources.horizon
     async with one.job.transaction() as session:
         connection = await locked_connection(session, one.owner)
         if connection is None:
             return Again(now + _SOON, counts=False)
-        if connection.checked_from is not None and connection.checked_from > row.requested_at:
-            return Done(CHECKED, OUTCOMES[CHECKED])
+        state = checked(row.requested_at, connection.checked_from, horizon, now)
+        if state is Checked.ANSWERED:
+            return Done(CHECKED, CHECKED_ALL_BUT_SOME if connection.left_unread else OUTCOMES[CHECKED])
+        if connection.role_missing:
+            return Done(REJECTED, ROLE_IS_GONE)
+        if state is Checked.GIVEN_UP:
+            return Done(LATER, NOT_CHECKED)
+        if state is Checked.TIME:
+            return Again(row.requested_at + horizon, counts=False)
         connection.next_poll_at = now
-    return Again(now + _SOON, counts=False)
+    return Again(now + _AGAIN, counts=False)
 
 
 async def _until_shown(one: Check, row: RefreshColumns) -> datetime | None:

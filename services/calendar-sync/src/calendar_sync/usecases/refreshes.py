@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from calendar_sync.domain.asked import asked, newest_asked
 from calendar_sync.domain.hints import OUTCOMES
 from calendar_sync.domain.sentences import LOOKS_AGAIN, NOT_CONNECTED
 from calendar_sync.storage import links
@@ -22,11 +23,10 @@ from synckit import refreshes
 from synckit.hints import Hints
 from synckit.refreshes import RefreshColumns, Refreshes, request, wake
 
-ASKED: Final = "asked"
 CHANGED: Final = "changed"
 MISSING: Final = "missing"
 PUSH: Final = "push"
-"""Reasons of a sync."""
+"""Reasons of a sync, beside `domain.asked`."""
 OF_EVENT: Final = "event"
 OF_INSTANCE: Final = "instance"
 OF_REQUEST: Final = "request"
@@ -88,8 +88,17 @@ async def sync_now(session: AsyncSession, organization_id: str, event_id: str, n
     if link is None:
         raise Conflict("This event is not linked to Planning Center: link it first.", slug="not-linked")
     row = await request(
-        session, REFRESHES, owner.columns, EVENT, record_id=event.id, reason=ASKED, urgent=True, now=now, woken=True
+        session,
+        REFRESHES,
+        owner.columns,
+        EVENT,
+        record_id=event.id,
+        reason=asked(now),
+        urgent=True,
+        now=now,
+        woken=True,
     )
+    row.reasons = newest_asked(row.reasons)
     return render(row)
 
 

@@ -3,7 +3,7 @@
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from calendar_sync.domain.sentences import ROLE_IS_GONE, ZONE_UNKNOWN
+from calendar_sync.domain.sentences import ROLE_IS_GONE, SOME_UNREAD, ZONE_UNKNOWN
 from calendar_sync.storage import links
 from calendar_sync.storage.links import Owner
 from calendar_sync.storage.runs import RUNS
@@ -31,10 +31,11 @@ async def status(session: AsyncSession, organization_id: str) -> CalendarStatus:
     checked = connection is not None and connected and connection.checked_at is not None
     unknown_zone = checked and connection is not None and connection.time_zone is None
     linked = numbers.get(links.LINKED, 0)
+    unread = connection is not None and connected and linked > 0 and connection.left_unread
     return CalendarStatus(
         connected=connected,
         role_missing=missing,
-        message=ROLE_IS_GONE if missing else ZONE_UNKNOWN if unknown_zone else None,
+        message=ROLE_IS_GONE if missing else ZONE_UNKNOWN if unknown_zone else SOME_UNREAD if unread else None,
         time_zone=connection.time_zone if connection else None,
         linked=linked,
         gone=numbers.get(links.GONE, 0),

@@ -17,7 +17,7 @@ from calendar_sync.storage import links
 from calendar_sync.storage.events import occurrences_of, whole
 from calendar_sync.storage.links import WAITING, push_of, taken_there
 from calendar_sync.storage.tables import Event, EventLink, Push
-from calendar_sync.usecases.check import PATIENCE, Check
+from calendar_sync.usecases.check import OF_ALL, Check, answers_others
 from calendar_sync.usecases.events import locked
 from calendar_sync.usecases.history import THEIRS
 from calendar_sync.usecases.linking import make
@@ -25,7 +25,7 @@ from calendar_sync.usecases.schedule import locked_connection
 from calendar_sync.usecases.taking_over import tell_again, title_there, without_ids
 from calendar_sync.usecases.there import read_target
 from contracts.values import CALENDAR
-from pco_client.errors import Unavailable
+from pco_client.errors import Forbidden, Unavailable
 from servicekit.errors import is_transient
 from servicekit.jobs.queue import LeaseLost, StopRequested
 from synckit.errors import NotConnected
@@ -57,8 +57,10 @@ async def look_for_waiting(check: Check) -> None:
                 raise
             # It comes last next time, so that it holds up no other.
             await _still_waiting(check, event_id, None)
-            if isinstance(error, (*PATIENCE, Unavailable)):
+            if isinstance(error, OF_ALL):
                 raise
+            if isinstance(error, (Forbidden, Unavailable)):
+                await answers_others(check)
             log.warning("not looked for", event_id=str(event_id), exc_info=error)
 
 
