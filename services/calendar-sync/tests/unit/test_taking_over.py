@@ -300,8 +300,15 @@ def test_what_vanished_long_ago_is_forgotten_and_stays_in_the_history() -> None:
     assert not [one for one in taken_out if "cancelled" in (one.before or {})]
 
 
-@pytest.mark.parametrize("zone", [*ZONES, "UTC", "Africa/Cairo", "America/Havana"])
-@pytest.mark.parametrize("first", [date(2026, 3, 8), date(2026, 4, 24), date(2026, 11, 1), date(2026, 6, 1)])
+@pytest.mark.parametrize("zone", [*sorted({*ZONES, "Europe/London"}), "UTC", "Africa/Cairo", "America/Havana"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        *(date(2026, 3, 8), date(2026, 4, 24), date(2026, 11, 1), date(2026, 6, 1)),
+        # Days of a clock change in London, whose midnights before or after it are those of UTC.
+        *(date(2027, 3, 27), date(2027, 3, 28), date(2026, 10, 24), date(2026, 10, 25)),
+    ],
+)
 def test_whole_days_are_those_days_however_they_stand_in_utc(zone: str, first: date) -> None:
     for length in (1, 3):
         last = first + timedelta(days=length - 1)

@@ -23,7 +23,7 @@ _SECOND: Final = timedelta(seconds=1)
 _LONGEST: Final = timedelta(days=366)
 _EARLIEST: Final = datetime(1900, 1, 3, tzinfo=UTC)
 _LATEST: Final = datetime(2199, 12, 29, tzinfo=UTC)
-_UTC_DAYS: Final = frozenset({time(), time(23, 59, 59)})
+_ENDS_OF_DAYS: Final = frozenset({time(), time(23, 59, 59)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,16 @@ def span_of(one: SeenInstance, zone: str) -> Span | None:
 
 def _days(starts: datetime, ends: datetime, zone: str) -> tuple[date, date]:
     """First and last day. Public sources do not say whether days are local or in UTC, and where the last one ends."""
-    begins, until = local_time(starts, zone), local_time(max(ends - _SECOND, starts), zone)
-    if begins.time() != time() and {starts.time(), ends.time()} <= _UTC_DAYS and starts.time() == time():
-        begins, until = starts, max(ends - _SECOND, starts)
-    return begins.date(), until.date()
+    last = max(ends - _SECOND, starts)
+    # On the day of a clock change one of the two may be a midnight here and in UTC.
+    if _are_days(starts, ends) and not _are_days(local_time(starts, zone), local_time(ends, zone)):
+        return starts.date(), last.date()
+    return local_time(starts, zone).date(), local_time(last, zone).date()
+
+
+def _are_days(starts: datetime, ends: datetime) -> bool:
+    """Whether these begin and end with days."""
+    return starts.time() == time() and ends.time() in _ENDS_OF_DAYS
 
 
 def one_line(text: str, longest: int) -> str:
