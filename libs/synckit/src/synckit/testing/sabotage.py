@@ -21,7 +21,8 @@ from servicekit.jobs.worker import Claimer
 from synckit.resources import SyncResources, unobserved
 
 VARIABLE: Final = "SABOTAGE"
-_WRITE: Final = re.compile(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?', re.IGNORECASE)
+_WRITE: Final = re.compile(r'(?:^|\))\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?', re.IGNORECASE)
+"""A statement that writes, or one that writes at the end of its `WITH`."""
 _TABLES: Final = "sabotage.tables"
 KindOf: TypeAlias = Callable[[str, str], str]
 """The kind of a request, by method and path."""
@@ -92,8 +93,8 @@ class Saboteur:
 
 
 def _note_table(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-    if written := _WRITE.match(statement):
-        connection.info.setdefault(_TABLES, set()).add(written[1])
+    if written := _WRITE.findall(statement):
+        connection.info.setdefault(_TABLES, set()).update(written)
 
 
 def _forget_tables(connection: Any) -> None:

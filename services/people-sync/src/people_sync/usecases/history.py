@@ -15,7 +15,7 @@ from people_sync.domain.values import FIELDS, as_dict, value_from_json, value_to
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.joined import joined_to
 from people_sync.storage.records import full_name, values_of
-from people_sync.storage.tables import Effect, Family, Member
+from people_sync.storage.tables import Effect, Family, Link, Member
 from servicekit.errors import Conflict, NotFound
 from synckit.among import among
 from synckit.history import THERE, Actor, Noted, edits, effects_of, entry_of
@@ -59,8 +59,13 @@ async def note(
     await insert_effects(session, edits(organization_id, actor, changes, now))
 
 
-async def asked_again(session: AsyncSession, member_id: UUID) -> Actor:
-    """The last person who asked to create this member again; the platform if nobody did."""
+async def creator_there(session: AsyncSession, owner: Mapping[str, str], member_id: UUID) -> Actor:
+    """Whose wish creates a member in Planning Center: that of a person who asked to create them again, otherwise the
+    platform's. The link must not be renewed yet.
+    """
+    again = select(Link.create_again).filter_by(**owner, kind=MEMBER, record_id=member_id)
+    if not await session.scalar(again):
+        return Actor("platform")
     asked = select(Effect).where(Effect.record_id == member_id, Effect.field == CREATE_AGAIN)
     row = await session.scalar(asked.order_by(Effect.id.desc()).limit(1))
     return Actor("platform") if row is None else Actor(row.by, row.by_user_id, row.by_name)

@@ -20,7 +20,7 @@ from people_sync.storage.tables import Family, Link, Member
 from people_sync.usecases import conflicts
 from people_sync.usecases.record.writer import Writer
 from servicekit.kafka.outbox import append_all
-from synckit.history import HERE, THERE
+from synckit.history import HERE, THERE, Actor
 from synckit.staleness import CREATED, Write
 
 _COLUMNS: Final = ("first_name", "last_name", "birthdate", "gender", "child", "email", "phone")
@@ -87,10 +87,11 @@ def noted(
     }
 
 
-def tied(writer: Writer, kind: str, link: Link, *, adopted: bool = False) -> dict[str, Any]:
-    """The effect of a new link. `adopted`: by an unanswered creation of ours; otherwise by a match."""
-    if adopted:
-        return noted(writer, kind, link.record_id, CREATED, None, link.pco_id, side=THERE, by="platform")
+def tied(writer: Writer, kind: str, link: Link, *, created_by: Actor | None = None) -> dict[str, Any]:
+    """The effect of a new link. `created_by`: whose wish created the counterpart; None if it was matched."""
+    if created_by is not None:
+        told = noted(writer, kind, link.record_id, CREATED, None, link.pco_id, side=THERE, by=created_by.by)
+        return told | {"by_user_id": created_by.user_id, "by_name": created_by.name}
     return noted(writer, kind, link.record_id, "planning_center_id", None, link.pco_id, by="rule", rule="matched")
 
 

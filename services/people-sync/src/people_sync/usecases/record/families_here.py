@@ -62,6 +62,7 @@ from people_sync.usecases.record.people_here import (
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
 from synckit.among import among
+from synckit.history import Actor
 from synckit.staleness import CREATED
 
 
@@ -278,8 +279,8 @@ async def _homes(
             made = _new_family(session, writer, change, of_change[change], effects)
             families[made.id] = made
         else:
-            adopts = change.outcome == CREATED_THERE
-            effects.rows.append(tied(writer, FAMILY, links[str(change.pco_id)], adopted=adopts))
+            created_by = Actor("platform") if change.outcome == CREATED_THERE else None
+            effects.rows.append(tied(writer, FAMILY, links[str(change.pco_id)], created_by=created_by))
     # A postponed household may be a family that this run would create there.
     strangers = [household for change, household in of_change.items() if change.pco_id not in links]
     members = {people[pco_id] for household in strangers for pco_id in household.person_ids if pco_id in people}

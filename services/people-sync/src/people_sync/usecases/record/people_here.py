@@ -55,6 +55,7 @@ from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import converged, open_conflict, open_conflicts_of
 from people_sync.usecases.held import no_longer_held
+from people_sync.usecases.history import creator_there
 from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.decide_people import equal_sides, lets_go, merge_person, settle_writes
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, take_over, tied, touch
@@ -284,12 +285,15 @@ def _create(session: AsyncSession, writer: Writer, change: Planned, person: Remo
 
 async def _link(session: AsyncSession, writer: Writer, batch: _People, change: Planned) -> Link | None:
     """Create the link of a match. None if the member was linked to another person meanwhile: the next run decides."""
+    created_by = None
+    if change.outcome == CREATED_THERE and change.record_id is not None:
+        created_by = await creator_there(session, writer.owner, change.record_id)
     made = await tie(session, writer.owner, MEMBER, change.record_id, change.pco_id)
     if made is None:
         decide_later(change)
     else:
         batch.tied.append(made.record_id)
-        batch.effects.rows.append(tied(writer, MEMBER, made, adopted=change.outcome == CREATED_THERE))
+        batch.effects.rows.append(tied(writer, MEMBER, made, created_by=created_by))
     return made
 
 

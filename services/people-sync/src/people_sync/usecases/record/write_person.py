@@ -58,12 +58,12 @@ from people_sync.storage.sync_tables import Creation, Remote
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import Sent, announce, note_created, settle, writes_of
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
-from people_sync.usecases.history import asked_again
+from people_sync.usecases.history import creator_there
 from people_sync.usecases.record.answers import Parts, answer, locked_link, part
 from people_sync.usecases.record.contacts import There, create_contact, left_when_cleared, write_contact
 from people_sync.usecases.record.creations import Intent, Later, create_once
 from people_sync.usecases.record.decide_people import equal_sides, in_conflict, lets_go, merge_person
-from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, publish, touch
+from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, publish, tied, touch
 from people_sync.usecases.record.gone import why_gone
 from people_sync.usecases.record.matching import may_be_there
 from people_sync.usecases.record.planned import LeftOut
@@ -72,8 +72,8 @@ from people_sync.usecases.record.refusals import Part, PartRefused
 from people_sync.usecases.record.writer import Writer
 from synckit.creations import Made
 from synckit.errors import NotYet
-from synckit.history import THERE, Actor
-from synckit.staleness import CREATED, Write, made_lately
+from synckit.history import THERE
+from synckit.staleness import Write, made_lately
 
 _CONTACTS: Final = ("email", "phone", "address")
 _NEVER: Final = 0
@@ -212,8 +212,7 @@ async def _store_link(session: AsyncSession, writer: Writer, member: Member, val
     }
     locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
     await _nobody_elses(session, writer, locked, made)
-    again = select(Link.create_again).filter_by(**writer.owner, kind=MEMBER, record_id=member.id)
-    by = await asked_again(session, member.id) if await session.scalar(again) else Actor("platform")
+    by = await creator_there(session, writer.owner, member.id)
     link = await session.scalar(
         insert(Link)
         .values(**writer.owner, kind=MEMBER, record_id=member.id, **row)
@@ -233,8 +232,7 @@ async def _store_link(session: AsyncSession, writer: Writer, member: Member, val
     await announce(session, link.id, [Sent(name, None, value) for name, value in coming.items()], now)
     # Publishes the link; no value has to be sent to Planning Center.
     unchanged = locked.version == member.version
-    told = noted(writer, MEMBER, member.id, CREATED, None, made.pco_id, side=THERE, by=by.by)
-    effects = Effects(rows=[told | {"by_user_id": by.user_id, "by_name": by.name}])
+    effects = Effects(rows=[tied(writer, MEMBER, link, created_by=by)])
     touch(writer, locked, effects)
     await publish(session, writer, effects)
     if unchanged:
