@@ -249,7 +249,7 @@ class JobContext:
         """Renew until cancelled. LeaseLost if another worker has the job, or if the lease has expired."""
         while True:
             beat()
-            await asyncio.sleep(self.lease_seconds / 3)
+            await asyncio.sleep(min(self.lease_seconds / 3, self.turn_seconds))
             try:
                 await self.renew()
             except LeaseLost:

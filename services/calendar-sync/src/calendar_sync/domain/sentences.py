@@ -37,8 +37,8 @@ CHECKED_ALL_BUT_SOME: Final = (
     "could not be read. Each check tries those again."
 )
 NOT_CHECKED: Final = (
-    "Planning Center does not say which event this concerns, and it could not be read completely since then. The next "
-    "check that reads all of it brings what has changed."
+    "Planning Center does not say which event this concerns, and no check has shown it for certain since then. The "
+    "next check that reads everything brings what has changed."
 )
 REFUSED: Final = (
     "Planning Center does not show this event to the person who connected it, though it shows others. Nothing was "

@@ -6,6 +6,7 @@ check: the next one tries it again.
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -51,7 +52,7 @@ _AT_ONCE: Final = 6
 _ELSEWHERE: Final = 5
 """Events of one check whose dates are over, or more than a year ahead."""
 _SILENT: Final = 3
-"""Batches of events in a row without one answer, each after several tries, that a check waits for."""
+"""Batches of events in a row without one answer, each after several tries, after which a check leaves the others."""
 _LOADED: Final = 100
 """Events loaded at the same time to see what differs."""
 _DAY: Final = 86_400.0
@@ -280,18 +281,20 @@ async def _guarded(one: Check, context: Context, link: EventLink, there: There) 
 async def _look(one: Check, those: Sequence[EventLink]) -> None:
     """Read events at their own address. Those that alone cannot be read are left to the next check."""
     silent = 0
-    for batch in _batches(those, _AT_ONCE):
+    # In another order each time, because those behind many that cannot be read are left to the next check, too.
+    for batch in _batches(random.sample(those, len(those)), _AT_ONCE):
         _stop(one)
+        if silent == _SILENT:
+            for link in batch:
+                _leave(one, link)
+            continue
         looked = await asyncio.gather(*(_looked(one, link) for link in batch), return_exceptions=True)
         failed = await _tell(one, batch, looked)
         if len(failed) < len(batch):
             silent = 0
         else:
             one.incomplete = not await answers_others(one) or one.incomplete
-            away = [error for error in failed.values() if isinstance(error, Unavailable)]
-            silent = silent + 1 if away else 0
-            if silent == _SILENT:
-                raise away[0]
+            silent += any(isinstance(error, Unavailable) for error in failed.values())
         for link, error in failed.items():
             log.warning("event not read", event_id=str(link.event_id), exc_info=error)
             _leave(one, link)

@@ -27,7 +27,7 @@ _NOTHING_LINKED: Final = "No event is linked to Planning Center, so nothing was 
 
 
 async def close_due(session: AsyncSession, now: datetime, horizon: timedelta) -> int:
-    """Close gaps that were read again, and have others checked. Returns the number of organizations."""
+    """Close gaps that were read again, and have others checked. Returns the number of gaps."""
     return await gaps.look_at_due(session, GAPS, now, partial(_of_organization, now=now, horizon=horizon))
 
 

@@ -113,6 +113,15 @@ def lookup_key(owner: Owner, what: str, value: str) -> int:
     return int.from_bytes(blake2b(content.encode(), digest_size=8).digest(), "big", signed=True)
 
 
+_LOCK: Final = text(
+    """
+    SELECT FROM remote JOIN jsonb_to_recordset(:rows) AS page (kind text, pco_id text) USING (kind, pco_id)
+    WHERE organization_id = :organization_id AND pco_organization_id = :pco_organization_id
+    ORDER BY kind, pco_id FOR UPDATE OF remote
+    """
+).bindparams(bindparam("rows", type_=JSONB))
+"""Locks what is known of a page, in one order everywhere, so that the next statement sees the last of it."""
+
 _PUT: Final = text(
     """
     WITH page AS (
@@ -126,9 +135,9 @@ _PUT: Final = text(
         FROM page
         WHERE remote.organization_id = :organization_id AND remote.pco_organization_id = :pco_organization_id
             AND remote.kind = page.kind AND remote.pco_id = page.pco_id
-            AND remote.read_at > :conclusive AND EXISTS (
-                SELECT FROM jsonb_each_text(remote.times) AS known JOIN jsonb_each_text(page.times) AS shown USING (key)
-                WHERE shown.value::timestamptz < known.value::timestamptz
+            AND remote.read_at > :conclusive AND remote.read_at <= :read_at AND EXISTS (
+                SELECT FROM jsonb_each_text(remote.times) AS was JOIN jsonb_each_text(page.times) AS shown USING (key)
+                WHERE shown.value::timestamptz < was.value::timestamptz
             )
         RETURNING page.kind, page.pco_id
     )
@@ -156,7 +165,10 @@ _PUT: Final = text(
             ELSE excluded.keys END,
         read_at = excluded.read_at, again = excluded.again, unread = excluded.unread,
         run_id = coalesce(excluded.run_id, known.run_id)
-    WHERE known.read_at <= excluded.read_at
+    WHERE known.read_at <= excluded.read_at AND NOT (known.read_at > :conclusive AND EXISTS (
+        SELECT FROM jsonb_each_text(known.times) AS was JOIN jsonb_each_text(excluded.times) AS shown USING (key)
+        WHERE shown.value::timestamptz < was.value::timestamptz
+    ))
     """
 ).bindparams(
     bindparam("run_id", type_=Uuid),
@@ -178,6 +190,9 @@ async def put(
     record for another read; lookups find the record by either read. Erased people are not stored.
     """
     if rows := await to_be_stored(session, owner, rows):
+        await session.execute(
+            _LOCK, {**owner, "rows": [{"kind": row["kind"], "pco_id": row["pco_id"]} for row in rows]}
+        )
         at = {"read_at": reading.read_at, "conclusive": reading.read_at - reading.horizon}
         await session.execute(_PUT, {**owner, "run_id": run_id, "rows": rows, **at})
 

@@ -45,7 +45,7 @@ def state_of(known: Known, every: timedelta, now: datetime) -> tuple[StatementSt
     if known.verified_at is None:
         return "waiting", f"Planning Center is being asked to tell us about changes at once. {until}"
     active = sum(state == "active" for state, _ in known.names)
-    refusals = list(dict.fromkeys(refusal for _, refusal in known.names if refusal))
+    refusals = list(dict.fromkeys(refusal for state, refusal in known.names if refusal and state != "active"))
     if not active:
         return "off", " ".join(refusals) or f"Planning Center does not tell us about changes at once yet. {until}"
     if active < len(known.names):

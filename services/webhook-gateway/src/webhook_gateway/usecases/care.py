@@ -26,6 +26,7 @@ from pco_client.errors import (
     PlanningCenterError,
     Unauthorized,
     Unavailable,
+    UnexpectedAnswer,
 )
 from servicekit.ids import uuid7
 from servicekit.jobs.queue import LeaseLost
@@ -265,8 +266,8 @@ class _Care:
             await self._still_the_same()
             try:
                 secret = await there.rotate(pco_id)
-            except _PASSING:
-                raise
+            except (*_PASSING, UnexpectedAnswer):
+                raise  # whether there is a new one is seen in the list
             except PlanningCenterError as error:
                 if isinstance(error, NotFound) and not last_look:
                     raise _LookAgain from error

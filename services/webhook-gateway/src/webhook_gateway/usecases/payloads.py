@@ -5,7 +5,7 @@ from datetime import date
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Select, case, delete, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.webhooks_care_v1 import PersonErased
@@ -108,10 +108,11 @@ def _about(fact: PersonErased) -> Select[int, UUID]:
             Delivery.merged_person_id.in_(ids),
         ),
     )
-    # A household's message names its primary contact. The payload is JSON within JSON, so its quotes are escaped; one
-    # that came as an object has plain ones.
-    forms = [form.encode() for one in ids for form in (rf"\"{one}\"", f'"{one}"')]
-    named = or_(false(), *(func.pg_catalog.position(WebhookBody.body, form) > 0 for form in forms))
+    # A household's message names its primary contact. The payload is JSON within JSON, so its quotes are escaped. Only
+    # in one that came as an object they are plain, as those of the message around it.
+    escaped = or_(false(), *(_holds(rf"\"{one}\"") for one in ids))
+    plain = or_(false(), *(_holds(f'"{one}"') for one in ids)) & ~_holds(r"\"data\"")
+    named = escaped | plain
     households = (
         select(Delivery.id, Delivery.body_id)
         .join(WebhookBody, WebhookBody.id == Delivery.body_id)
@@ -119,6 +120,12 @@ def _about(fact: PersonErased) -> Select[int, UUID]:
     )
     every = about.union(households).subquery()
     return select(every.c.id, every.c.body_id)
+
+
+def _holds(text: str) -> ColumnElement[bool]:
+    """Whether a message has this text."""
+    found: ColumnElement[bool] = func.pg_catalog.position(WebhookBody.body, text.encode()) > 0
+    return found
 
 
 async def _without_words(session: AsyncSession, numbers: Sequence[int]) -> None:

@@ -33,7 +33,7 @@ from people_sync.usecases.record.writer import Writer
 
 
 async def decide_households(session: AsyncSession, writer: Writer, staged: Sequence[Remote]) -> list[Planned]:
-    unreadable = [unread(row) for row in staged if row.again or row.snapshot is None]
+    unreadable = await unread(session, writer, [row for row in staged if row.again or row.snapshot is None])
     staged = [row for row in staged if not row.again and row.snapshot is not None]
     households = {row.pco_id: household_from_snapshot(row.snapshot or {}) for row in staged}
     hashes = {row.pco_id: row.remote_hash for row in staged}

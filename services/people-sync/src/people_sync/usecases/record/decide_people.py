@@ -46,9 +46,9 @@ from people_sync.storage.links import (
     status_agreed,
     without_status,
 )
-from people_sync.storage.records import values_of
+from people_sync.storage.records import full_name, values_of
 from people_sync.storage.sync_tables import Alias, Conflict, Creation, HeldMatch, Remote
-from people_sync.storage.tables import Link, Member
+from people_sync.storage.tables import Family, Link, Member
 from people_sync.storage.writes import settle, writes_of
 from people_sync.usecases.conflicts import cannot_be_believed
 from people_sync.usecases.held import no_longer_asked
@@ -67,14 +67,9 @@ DOUBTFUL: Final = "doubtful"
 
 
 async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[Remote]) -> list[Planned]:
-    rows: list[Planned] = []
-    people: dict[str, RemotePerson] = {}
-    for row in staged:
-        if row.again or row.snapshot is None:
-            # The read was incomplete; the mirror is already marked for another read.
-            rows.append(unread(row))
-        else:
-            people[row.pco_id] = person_from_snapshot(row.snapshot)
+    # Their last read was incomplete, or older than what is known; the mirror is already marked for another read.
+    rows = await unread(session, writer, [row for row in staged if row.again or row.snapshot is None])
+    people = {row.pco_id: person_from_snapshot(row.snapshot) for row in staged if row.snapshot and not row.again}
     read_at = {row.pco_id: row.read_at for row in staged}
     hashes = {row.pco_id: row.remote_hash for row in staged}
     linked = await _linked_members(session, writer, list(people))
@@ -384,11 +379,27 @@ def left_alone(
     return Planned(kind, name, KEPT_OUT, record_id, pco_id, sentence=sentence or OUTCOMES[KEPT_OUT])
 
 
-def unread(row: Remote) -> Planned:
-    """Postpone a record with an incomplete read."""
+async def unread(session: AsyncSession, writer: Writer, staged: Sequence[Remote]) -> list[Planned]:
+    """Postpone records of one kind whose last read proves nothing."""
+    if not staged:
+        return []
+    kind = staged[0].kind
+    links = select(Link.pco_id, Link.record_id).filter_by(**writer.owner, kind=kind)
+    links = links.where(among(Link.pco_id, [row.pco_id for row in staged if not row.unread]))
+    known: dict[str, UUID] = dict((await session.execute(links)).tuples().all())
+    record: type[Member] | type[Family] = Member if kind == MEMBER else Family
+    found: Any = await session.scalars(select(record).where(among(record.id, known.values())))
+    records: dict[UUID | None, Member | Family] = {one.id: one for one in found}
+    return [_unread(row, records.get(known.get(row.pco_id))) for row in staged]
+
+
+def _unread(row: Remote, record: Member | Family | None) -> Planned:
     said = row.unread or {}
     name = said.get("name") or f"{'Person' if row.kind == MEMBER else 'Household'} {row.pco_id}"
-    return Planned(row.kind, name, LATER, pco_id=row.pco_id, sentence=said.get("sentence") or OUTCOMES[LATER])
+    if record is not None:
+        name = full_name(record) if isinstance(record, Member) else record.name
+    sentence = said.get("sentence") or OUTCOMES[LATER]
+    return Planned(row.kind, name, LATER, record.id if record else None, row.pco_id, sentence=sentence)
 
 
 def name_of(person: RemotePerson) -> str:
